@@ -1,0 +1,162 @@
+"""The rules a field may have, as data: one statement that one value and a whole column are checked by.
+
+``schema.violations`` checks columns by the same numbers and patterns, and a property test holds both equal.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+EXACT_FLOAT_MAX = 2**53
+TEXT_CHARS = 4096
+PERCENT_STEPS = 10_000
+MIN_TIME_US = -62_135_596_800_000_000
+MAX_TIME_US = 253_402_300_799_999_999
+
+RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An integer in a range; booleans, floats and text are none."""
+
+    low: int
+    high: int
+
+    @property
+    def wording(self) -> str:
+        """The rule as an error states it."""
+        if self.low == 1:
+            return f"a whole number above 0 and at most {self.high}"
+        return f"a whole number from {self.low} to {self.high}"
+
+    def allows(self, value: object) -> bool:
+        """Whether one value keeps the rule."""
+        return type(value) is int and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of ``least`` to 4096 characters without NUL; ``pattern`` is a regular expression for all of it."""
+
+    least: int = 1
+    pattern: str | None = None
+    called: str = "text"
+
+    @property
+    def wording(self) -> str:
+        """The rule as an error states it."""
+        return self.called if self.pattern else f"text of {self.least} to {TEXT_CHARS} characters without NUL"
+
+    def allows(self, value: object) -> bool:
+        """Whether one value keeps the rule."""
+        if type(value) is not str or not self.least <= len(value) <= TEXT_CHARS or "\0" in value:
+            return False
+        if not value.isascii() and any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+            return False
+        return self.pattern is None or re.fullmatch(self.pattern, value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def wording(self) -> str:
+        """The rule as an error states it."""
+        return "one of " + ", ".join(self.words)
+
+    def allows(self, value: object) -> bool:
+        """Whether one value keeps the rule."""
+        return type(value) is str and value in self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment with a zone, from year 1 to 9999."""
+
+    wording: str = "an RFC 3339 time with a zone, such as 2026-01-31T09:30:00Z"
+
+    def allows(self, value: object) -> bool:
+        """Whether one value keeps the rule."""
+        return isinstance(value, datetime) and value.tzinfo is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A finite number above 0, exact as a float; the discount type narrows it further."""
+
+    wording: str = f"a number above 0 and at most {EXACT_FLOAT_MAX}"
+
+    def allows(self, value: object) -> bool:
+        """Whether one value keeps the rule."""
+        return type(value) in (int, float) and 0 < value <= EXACT_FLOAT_MAX  # type: ignore[operator]
+
+
+Rule = Whole | Text | OneOf | Moment | Amount
+
+QUANTITY = Whole(1, INT32_MAX)
+PRICE = Whole(1, INT64_MAX)
+CENTS = Whole(0, INT64_MAX)
+ANY_QUANTITY = Whole(-INT32_MAX - 1, INT32_MAX)
+ANY_CENTS = Whole(-INT64_MAX - 1, INT64_MAX)
+NAME = Text()
+FREE_TEXT = Text(least=0)
+CURRENCY = Text(pattern="[A-Za-z]{3}", called="a currency code of 3 letters, such as USD")
+URL = Text(
+    pattern=r"[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20/?#\x7f]+[^\x00-\x20\x7f]*",
+    called="an http or https URL of at most 4096 characters",
+)
+DISCOUNT_TYPE = OneOf(("percentage", "fixed"))
+REMOVAL_REASON = OneOf(("shopper", "expired", "invalid"))
+UUID_WORDING = "a UUID, such as 7f9c24e5-2f0b-4c1e-9d3a-0a4b8c6d1e2f"
+TYPE_WORDING = "an object with one of the nine event types"
+PERCENT_WORDING = "a percentage above 0 and at most 100 with at most 4 decimals"
+FIXED_WORDING = "a whole number of minor units (cents)"
+
+
+def percentage_allowed(value: float) -> bool:
+    """Whether a discount value may be a percentage: at most 100, at most four decimals."""
+    return value <= 100 and math.floor(value * PERCENT_STEPS + 0.5) / PERCENT_STEPS == value
+
+
+def fixed_allowed(value: float) -> bool:
+    """Whether a discount value may be a fixed discount: whole minor units."""
+    return math.floor(value) == value
+
+
+def parse_time(text: str) -> datetime:
+    """RFC 3339 text as a UTC moment; digits below a microsecond are cut.
+
+    Raises ValueError where the text has no zone, is no calendar time, or names a leap second.
+    """
+    match = RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an RFC 3339 time with a zone")
+    day, clock, fraction, zone = match.groups()
+    offset = "+00:00" if zone in "Zz" else zone
+    moment = datetime.fromisoformat(f"{day}T{clock}{(fraction or '.0')[:7]:0<7}{offset}")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} lies outside of the years 1 to 9999") from error
+
+
+def format_time(moment: datetime) -> str:
+    """A moment as RFC 3339 text in UTC, with a fraction only where there is one."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970-01-01T00:00:00Z, exactly."""
+    delta = moment - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
