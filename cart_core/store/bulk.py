@@ -1,0 +1,142 @@
+"""Bulk admission: a batch is planned against a snapshot, laid down as segments, and committed in one short step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cart_core import ledger, rules, schema
+from cart_core.errors import StoreBusy
+from cart_core.store import admission, at_rest, catalog, sealing
+from cart_core.store.admission import Plan
+from cart_core.store.catalog import Catalog, Connection, Segment, State
+from cart_core.store.reader import Reader, rows_in
+from cart_core.store.results import Admission
+
+JOURNAL_ROWS = 10_000
+SEGMENT_ROWS = 2_000_000
+TRIES = 20
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class BulkWriter:
+    """Admits tables of events: few rows through the journal, many as segments of their own."""
+
+    def __init__(self, catalog_: Catalog, reader: Reader, clock: Callable[[], datetime]) -> None:
+        self._catalog = catalog_
+        self._reader = reader
+        self._clock = clock
+
+    def admit(self, table: pa.Table, *, whole: bool) -> Admission:
+        """Write what may enter; with ``whole``, nothing where any row is refused."""
+        if len(table) <= JOURNAL_ROWS:
+            return self._admit_few(table, whole=whole)
+        for _ in range(TRIES):
+            with self._catalog.reading() as db:
+                base = catalog.state(db)
+                plan = self._plan(db, table)
+            if not len(plan.accepted) or (whole and len(plan.refused)):
+                return _answer(plan, 0, base.position)
+            position = self._write(table.take(pa.array(plan.accepted)), base)
+            if position is not None:
+                return _answer(plan, len(plan.accepted), position)
+        raise StoreBusy(f"others kept writing to the carts of this batch; tried {TRIES} times: try again")
+
+    def _plan(self, db: Connection, table: pa.Table) -> Plan:
+        def known(ids: Array) -> tuple[Array, pa.Table]:
+            rows, stored = self._reader.events(db, ids)
+            names = catalog.user_names(db, stored["user_key"].unique().to_pylist())
+            return rows, at_rest.with_names(stored, names)
+
+        return admission.plan(table, known, lambda ids: self._reader.heads(db, ids))
+
+    def _admit_few(self, table: pa.Table, *, whole: bool) -> Admission:
+        with self._catalog.writing() as db:
+            state = catalog.state(db)
+            plan = self._plan(db, table)
+            if not len(plan.accepted) or (whole and len(plan.refused)):
+                return _answer(plan, 0, state.position)
+            accepted = table.take(pa.array(plan.accepted))
+            recorded_us = max(rules.to_micros(self._clock()), state.recorded_us)
+            stored = self._keyed(db, accepted, state.position, recorded_us)
+            running = state.running_hash
+            rows = []
+            for row, leaf in zip(at_rest.journal_rows(stored), ledger.leaf_hashes(stored), strict=True):
+                running = ledger.running_hash(running, bytes(leaf), row[0], recorded_us)
+                rows.append((*row, running))
+            catalog.insert(db, rows)
+            position = state.position + len(accepted)
+            catalog.advance(db, position, recorded_us, running)
+        return _answer(plan, len(plan.accepted), position)
+
+    def _write(self, accepted: pa.Table, base: State) -> int | None:
+        """Lay accepted rows down behind ``base``; None where somebody wrote to their carts meanwhile."""
+        with self._catalog.writing() as db:
+            stored = self._keyed(db, accepted, base.position, None)
+        written: list[tuple[Segment, bytes]] = []
+        try:
+            for start in range(0, len(stored), SEGMENT_ROWS):
+                part = stored.slice(start, SEGMENT_ROWS)
+                root = ledger.merkle_root(ledger.leaf_hashes(part))
+                written.append((self._reader.folder.write(part), root))
+            position = self._commit(accepted, written, base)
+        except BaseException:
+            self._remove(written)
+            raise
+        if position is None:
+            self._remove(written)
+        return position
+
+    def _commit(self, accepted: pa.Table, written: list[tuple[Segment, bytes]], base: State) -> int | None:
+        with self._catalog.writing() as db:
+            now = catalog.state(db)
+            if now != base and self._collides(db, accepted, base):
+                return None
+            recorded_us = max(rules.to_micros(self._clock()), now.recorded_us)
+            shift = now.position - base.position
+            for segment, root in written:
+                sealing.commit_bulk(db, segment, root, shift, recorded_us)
+            position = now.position + len(accepted)
+            catalog.advance(db, position, recorded_us)
+            catalog.change_files(db)
+        return position
+
+    def _collides(self, db: Connection, accepted: pa.Table, base: State) -> bool:
+        """Whether anything written since ``base`` touches the carts, ids or users of these rows."""
+        users = accepted["user_id"].unique().to_pylist()
+        if any(catalog.find_user(db, user) is None for user in users):
+            return True
+        newer = [at_rest.from_journal(catalog.journal(db, base.position))]
+        for segment in catalog.segments(db):
+            if segment.last_position > base.position:
+                columns = ["position", "cart_id", "event_id"]
+                part = self._reader.folder.read(segment, columns)
+                newer.append(part.filter(pa.array(part["position"].to_numpy() > base.position)))
+        for column in ("cart_id", "event_id"):
+            wanted = [each.as_py().bytes for part in newer for each in part[column]]
+            if rows_in(schema.id_bytes(accepted[column]), wanted).any():
+                return True
+        return False
+
+    def _keyed(self, db: Connection, accepted: pa.Table, position: int, recorded_us: int | None) -> pa.Table:
+        keys = catalog.user_keys(db, accepted["user_id"].unique().to_pylist())
+        positions = np.arange(position + 1, position + 1 + len(accepted))
+        return at_rest.with_keys(accepted, keys, positions, recorded_us)
+
+    def _remove(self, written: list[tuple[Segment, bytes]]) -> None:
+        for segment, _ in written:
+            self._reader.folder.remove(segment.file)
+
+
+def _answer(plan: Plan, appended: int, position: int) -> Admission:
+    return Admission(
+        appended=appended,
+        carts=plan.carts if appended else 0,
+        already_known=plan.already_known,
+        refused=plan.refused,
+        position=position,
+    )

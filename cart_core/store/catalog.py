@@ -1,0 +1,388 @@
+"""The catalog: a small transactional database with the journal, the list of segments, and the users.
+
+``Catalog`` speaks SQL that SQLite and PostgreSQL share; a subclass opens connections and begins transactions.
+Every writing transaction starts by locking the one row of ``state``, so positions are given in commit order.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cart_core.errors import StoreTooNew
+from cart_core.store.at_rest import JOURNAL_COLUMNS
+
+SCHEMA_VERSION = 1
+IDS_PER_QUERY = 500
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    position {int} NOT NULL, recorded_at {int} NOT NULL, generation {int} NOT NULL,
+    running_hash {blob} NOT NULL
+);
+CREATE TABLE IF NOT EXISTS users (user_key {serial}, user_id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS journal (
+    position {int} PRIMARY KEY,
+    event_id {blob} NOT NULL UNIQUE,
+    cart_id {blob} NOT NULL,
+    version {int} NOT NULL CHECK (version >= 1),
+    user_key {int} NOT NULL,
+    timestamp {int} NOT NULL,
+    recorded_at {int} NOT NULL,
+    type TEXT NOT NULL,
+    product_id TEXT, product_name TEXT, quantity {int}, old_quantity {int}, price_cents {int},
+    old_price_cents {int}, currency TEXT, image_url TEXT, coupon_code TEXT, discount_type TEXT,
+    discount_value {real}, reason TEXT, last_activity_at {int}, order_id TEXT, total_cents {int},
+    metadata TEXT,
+    running_hash {blob} NOT NULL,
+    UNIQUE (cart_id, version)
+);
+CREATE TABLE IF NOT EXISTS segments (
+    segment_id {serial},
+    file TEXT NOT NULL UNIQUE,
+    first_position {int} NOT NULL, last_position {int} NOT NULL, rows {int} NOT NULL,
+    size_bytes {int} NOT NULL, sha256 TEXT NOT NULL,
+    min_timestamp {int} NOT NULL, max_timestamp {int} NOT NULL,
+    position_shift {int} NOT NULL, recorded_at {int},
+    retired_at {int}
+);
+CREATE TABLE IF NOT EXISTS batches (
+    batch {int} PRIMARY KEY,
+    first_position {int} NOT NULL, last_position {int} NOT NULL, rows {int} NOT NULL,
+    root {blob} NOT NULL, recorded {blob} NOT NULL, sealed_at {int} NOT NULL,
+    previous {blob} NOT NULL, entry {blob} NOT NULL,
+    journal_anchor {blob}
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the store stands: last position, last moment of recording (us), and how often its files changed."""
+
+    position: int
+    recorded_us: int
+    generation: int
+    running_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One immutable Parquet file of sealed events.
+
+    A segment that was written before its place was known carries ``position_shift``, to be added to the file's
+    positions, and ``recorded_us``, the moment of recording of all its rows.
+    """
+
+    file: str
+    first_position: int
+    last_position: int
+    rows: int
+    size_bytes: int
+    sha256: str
+    min_timestamp: int
+    max_timestamp: int
+    position_shift: int = 0
+    recorded_us: int | None = None
+    retired_us: int | None = None
+    segment_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One sealed run of positions with its Merkle root and its link to the batch before."""
+
+    batch: int
+    first_position: int
+    last_position: int
+    rows: int
+    root: bytes
+    recorded: bytes
+    sealed_us: int
+    previous: bytes
+    entry: bytes
+    journal_anchor: bytes | None = None
+
+
+class Connection(Protocol):
+    """What the catalog needs of a database connection; placeholders are question marks."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Run one statement and return a cursor."""
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
+        """Run one statement for each row of parameters."""
+
+
+class Catalog(ABC):
+    """The door to the database: consistent reads, exclusive writes."""
+
+    place: str
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Connection]:
+        """One transaction that sees one moment of the catalog and holds up nobody."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Connection]:
+        """One exclusive transaction, durable when it ends, undone where it raises."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection of this process."""
+
+
+COLUMNS = ", ".join(JOURNAL_COLUMNS)
+INSERT = (
+    f"INSERT INTO journal ({COLUMNS}, running_hash) VALUES ({', '.join('?' * (len(JOURNAL_COLUMNS) + 1))})"  # noqa: S608
+)
+
+
+def create(db: Connection, types: dict[str, str], triggers: Iterable[str], store_id: str) -> None:
+    """Lay the tables where there are none. Raises StoreTooNew where a later version laid them."""
+    for statement in TABLES.format(**types).split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+    for statement in triggers:
+        db.execute(statement)
+    db.execute("INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT DO NOTHING", (str(SCHEMA_VERSION),))
+    db.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (store_id,))
+    db.execute("INSERT INTO state VALUES (1, 0, 0, 0, ?) ON CONFLICT DO NOTHING", (b"\0" * 32,))
+    check_version(db)
+
+
+def check_version(db: Connection) -> None:
+    """Raise StoreTooNew where the catalog's schema is later than this package's."""
+    found = int(meta(db, "schema_version") or 0)
+    if found > SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"the store has schema version {found}, this package reads up to {SCHEMA_VERSION}: upgrade cart-workbench"
+        )
+
+
+def meta(db: Connection, key: str) -> str | None:
+    """A setting that was laid down with the store."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def state(db: Connection) -> State:
+    """Where the store stands, in this transaction."""
+    row = db.execute("SELECT position, recorded_at, generation, running_hash FROM state WHERE id = 1").fetchone()
+    return State(row[0], row[1], row[2], bytes(row[3]))
+
+
+def advance(db: Connection, position: int, recorded_us: int, running_hash: bytes | None = None) -> None:
+    """Move the store's last position, its last moment of recording, and the journal's running hash."""
+    if running_hash is None:
+        db.execute("UPDATE state SET position = ?, recorded_at = ? WHERE id = 1", (position, recorded_us))
+    else:
+        values = (position, recorded_us, running_hash)
+        db.execute("UPDATE state SET position = ?, recorded_at = ?, running_hash = ? WHERE id = 1", values)
+
+
+def change_files(db: Connection) -> None:
+    """Tell every reader that the list of segments or users is no longer what it was."""
+    db.execute("UPDATE state SET generation = generation + 1 WHERE id = 1")
+
+
+def insert(db: Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Write journal rows: the values of JOURNAL_COLUMNS and the running hash."""
+    db.executemany(INSERT, rows)
+
+
+def journal(db: Connection, after: int = 0, until: int | None = None) -> list[tuple[Any, ...]]:
+    """Journal rows with after < position <= until, by position."""
+    bound = 2**62 if until is None else until
+    sql = f"SELECT {COLUMNS} FROM journal WHERE position > ? AND position <= ? ORDER BY position"  # noqa: S608
+    return list(db.execute(sql, (after, bound)).fetchall())
+
+
+def journal_of_cart(db: Connection, cart_id: bytes, after_version: int = 0) -> list[tuple[Any, ...]]:
+    """Journal rows of one cart past a version, by version."""
+    sql = f"SELECT {COLUMNS} FROM journal WHERE cart_id = ? AND version > ? ORDER BY version"  # noqa: S608
+    return list(db.execute(sql, (cart_id, after_version)).fetchall())
+
+
+def journal_where(db: Connection, column: str, ids: Sequence[bytes]) -> list[tuple[Any, ...]]:
+    """Journal rows whose ``column`` (event_id or cart_id) is one of ids, by position."""
+    rows: list[tuple[Any, ...]] = []
+    for part in _parts(ids):
+        marks = ", ".join("?" * len(part))
+        rows += db.execute(f"SELECT {COLUMNS} FROM journal WHERE {column} IN ({marks})", part).fetchall()  # noqa: S608
+    return sorted(rows)
+
+
+def journal_ids(db: Connection) -> list[tuple[bytes, int]]:
+    """Every event id in the journal with its position."""
+    return [(bytes(row[0]), row[1]) for row in db.execute("SELECT event_id, position FROM journal").fetchall()]
+
+
+def journal_heads(db: Connection) -> dict[bytes, int]:
+    """The head version of every cart in the journal."""
+    rows = db.execute("SELECT cart_id, max(version) FROM journal GROUP BY cart_id").fetchall()
+    return {bytes(row[0]): row[1] for row in rows}
+
+
+def journal_head(db: Connection, cart_id: bytes) -> int | None:
+    """The head version of one cart in the journal, or None where it has no row there."""
+    head = db.execute("SELECT max(version) FROM journal WHERE cart_id = ?", (cart_id,)).fetchone()[0]
+    return None if head is None else int(head)
+
+
+def journal_count(db: Connection, first: int, last: int) -> int:
+    """How many journal rows stand between two positions, both included."""
+    row = db.execute("SELECT count(*) FROM journal WHERE position BETWEEN ? AND ?", (first, last)).fetchone()
+    return int(row[0])
+
+
+def journal_hash(db: Connection, position: int) -> bytes:
+    """The running hash up to a journal row."""
+    return bytes(db.execute("SELECT running_hash FROM journal WHERE position = ?", (position,)).fetchone()[0])
+
+
+def delete_sealed(db: Connection, first: int, last: int) -> None:
+    """Delete the journal rows that a segment covers."""
+    db.execute("DELETE FROM journal WHERE position BETWEEN ? AND ?", (first, last))
+
+
+SEGMENT_COLUMNS = (
+    "file, first_position, last_position, rows, size_bytes, sha256, min_timestamp, max_timestamp, "
+    "position_shift, recorded_at, retired_at, segment_id"
+)
+
+
+def segments(db: Connection, *, retired: bool = False) -> list[Segment]:
+    """The live segments (or the retired ones), by position."""
+    which = "IS NOT NULL" if retired else "IS NULL"
+    sql = f"SELECT {SEGMENT_COLUMNS} FROM segments WHERE retired_at {which} ORDER BY first_position"  # noqa: S608
+    return [Segment(*row) for row in db.execute(sql).fetchall()]
+
+
+def add_segment(db: Connection, segment: Segment) -> None:
+    """Name a file as part of the store."""
+    db.execute(
+        "INSERT INTO segments (file, first_position, last_position, rows, size_bytes, sha256, min_timestamp, "
+        "max_timestamp, position_shift, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            segment.file,
+            segment.first_position,
+            segment.last_position,
+            segment.rows,
+            segment.size_bytes,
+            segment.sha256,
+            segment.min_timestamp,
+            segment.max_timestamp,
+            segment.position_shift,
+            segment.recorded_us,
+        ),
+    )
+
+
+def retire_segment(db: Connection, file: str, retired_us: int) -> None:
+    """Take a file out of the store's reads; it stays on disk for readers that still hold it."""
+    db.execute("UPDATE segments SET retired_at = ? WHERE file = ?", (retired_us, file))
+
+
+def drop_segment(db: Connection, file: str) -> None:
+    """Strike a retired file off the list."""
+    db.execute("DELETE FROM segments WHERE file = ? AND retired_at IS NOT NULL", (file,))
+
+
+def batches(db: Connection) -> list[Batch]:
+    """The sealed batches, in the order they were sealed."""
+    sql = (
+        "SELECT batch, first_position, last_position, rows, root, recorded, sealed_at, previous, entry, journal_anchor "
+        "FROM batches ORDER BY batch"
+    )
+    return [_batch(row) for row in db.execute(sql).fetchall()]
+
+
+def last_batch(db: Connection) -> Batch | None:
+    """The batch sealed last, which is the chain's head."""
+    rows = db.execute(
+        "SELECT batch, first_position, last_position, rows, root, recorded, sealed_at, previous, entry, journal_anchor "
+        "FROM batches ORDER BY batch DESC LIMIT 1"
+    ).fetchall()
+    return _batch(rows[0]) if rows else None
+
+
+def add_batch(db: Connection, batch: Batch) -> None:
+    """Put a link to the chain."""
+    db.execute(
+        "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            batch.batch,
+            batch.first_position,
+            batch.last_position,
+            batch.rows,
+            batch.root,
+            batch.recorded,
+            batch.sealed_us,
+            batch.previous,
+            batch.entry,
+            batch.journal_anchor,
+        ),
+    )
+
+
+def user_key(db: Connection, user_id: str) -> int:
+    """The pseudonym of a user, given now where there was none."""
+    row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()
+    if row is None:
+        db.execute("INSERT INTO users (user_id) VALUES (?)", (user_id,))
+        row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()
+    return int(row[0])
+
+
+def user_keys(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
+    """The pseudonyms of many users, given now where there were none."""
+    db.executemany("INSERT INTO users (user_id) VALUES (?) ON CONFLICT DO NOTHING", ((name,) for name in user_ids))
+    keys: dict[str, int] = {}
+    for part in _parts(user_ids):
+        marks = ", ".join("?" * len(part))
+        keys.update(db.execute(f"SELECT user_id, user_key FROM users WHERE user_id IN ({marks})", part).fetchall())  # noqa: S608
+    return keys
+
+
+def user_names(db: Connection, keys: Sequence[int] | None = None) -> dict[int, str]:
+    """The ids behind pseudonyms (all of them without ``keys``); forgotten users are absent."""
+    if keys is None:
+        return dict(db.execute("SELECT user_key, user_id FROM users").fetchall())
+    names: dict[int, str] = {}
+    for part in _parts(keys):
+        marks = ", ".join("?" * len(part))
+        names.update(db.execute(f"SELECT user_key, user_id FROM users WHERE user_key IN ({marks})", part).fetchall())  # noqa: S608
+    return names
+
+
+def find_user(db: Connection, user_id: str) -> int | None:
+    """The pseudonym of a user, or None where the store knows none."""
+    row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _batch(row: Sequence[Any]) -> Batch:
+    number, first, last, rows, root, recorded, sealed, previous, entry, anchor = row
+    return Batch(
+        number,
+        first,
+        last,
+        rows,
+        bytes(root),
+        bytes(recorded),
+        sealed,
+        bytes(previous),
+        bytes(entry),
+        None if anchor is None else bytes(anchor),
+    )
+
+
+def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), IDS_PER_QUERY):
+        yield values[start : start + IDS_PER_QUERY]

@@ -1,0 +1,82 @@
+"""A DuckDB connection over one moment of the store, which may read the store and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from cart_core.schema import EVENTS
+from cart_core.store import at_rest, catalog, projection
+from cart_core.store.catalog import Segment
+
+if TYPE_CHECKING:
+    from cart_core.store.store import CartStore
+
+
+def connect(store: CartStore, tables: Mapping[str, Path] | None = None) -> duckdb.DuckDBPyConnection:
+    """Views events, carts, lines and one for each Parquet file of ``tables``; ids are text, times in UTC.
+
+    External access is off and the configuration locked, so a query can reach no other file, network or extension.
+    """
+    db = duckdb.connect()
+    db.execute("SET TimeZone = 'UTC'")
+    with store.catalog.reading() as reading:
+        live = store.reader.segments(reading)
+        tail = at_rest.from_journal(catalog.journal(reading))
+        names = catalog.user_names(reading)
+    places = {each.file: store.folder.location(each.file) for each in live}
+    _load(db, "users", pa.table({"user_key": pa.array(names, pa.int64()), "user_id": list(names.values())}))
+    _load(db, "journal", tail)
+    db.execute(f"CREATE VIEW events AS {_events_sql(live, places)}")
+    files = {**projection.current(store), **(tables or {})}
+    for name, path in files.items():
+        db.execute(f'CREATE VIEW "{name}" AS SELECT {_columns(db, path)} FROM read_parquet({_quoted(str(path))})')
+    allowed = ", ".join(_quoted(str(each)) for each in (*places.values(), *files.values()))
+    db.execute(f"SET allowed_paths = [{allowed}]")
+    db.execute("SET enable_external_access = false")
+    db.execute("SET lock_configuration = true")
+    return db
+
+
+def _load(db: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    db.register("loading", table)
+    db.execute(f"CREATE TABLE {name} AS SELECT * FROM loading")
+    db.unregister("loading")
+
+
+def _events_sql(live: list[Segment], places: dict[str, str]) -> str:
+    plain = [each for each in live if not each.position_shift and each.recorded_us is None]
+    sources = ["SELECT * EXCLUDE (bucket) FROM journal"]
+    if plain:
+        files = ", ".join(_quoted(places[each.file]) for each in plain)
+        sources.append(f"SELECT * EXCLUDE (bucket) FROM read_parquet([{files}])")
+    for each in live:
+        if each.position_shift or each.recorded_us is not None:
+            recorded = "recorded_at" if each.recorded_us is None else f"make_timestamptz({each.recorded_us})"
+            sources.append(
+                f"SELECT * EXCLUDE (bucket) REPLACE (position + {each.position_shift} AS position, "
+                f"{recorded} AS recorded_at) FROM read_parquet({_quoted(places[each.file])})"
+            )
+    columns = ", ".join(_event_column(name) for name in EVENTS.names)
+    return (
+        f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join(sources)}) stored LEFT JOIN users USING (user_key)"
+    )
+
+
+def _event_column(name: str) -> str:
+    if name == "user_id":
+        return f"coalesce(users.user_id, '{at_rest.FORGOTTEN}' || stored.user_key) AS user_id"
+    return f"stored.{name}::VARCHAR AS {name}" if name in ("event_id", "cart_id") else f"stored.{name}"
+
+
+def _columns(db: duckdb.DuckDBPyConnection, path: Path) -> str:
+    described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({_quoted(str(path))})").fetchall()
+    return ", ".join(f'"{name}"::VARCHAR AS "{name}"' if kind == "UUID" else f'"{name}"' for name, kind, *_ in described)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,165 @@
+"""Finding events: the journal and the indexes of the segments, seen from one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cart_core import schema
+from cart_core.store import at_rest, catalog, layout
+from cart_core.store.catalog import Connection, Segment
+from cart_core.store.index import IndexCache, SegmentIndex
+from cart_core.store.segments import SegmentFolder
+
+Array = np.ndarray[Any, np.dtype[Any]]
+FEW_IDS = 2_000
+
+
+class Reader:
+    """Looks carts and events up in the journal and in the segments."""
+
+    def __init__(self, folder: SegmentFolder, indexes: IndexCache) -> None:
+        self.folder = folder
+        self.indexes = indexes
+        self._segments: tuple[int, list[Segment]] = (-1, [])
+
+    def segments(self, db: Connection) -> list[Segment]:
+        """The live segments by position, read again only after they changed."""
+        generation = catalog.state(db).generation
+        known, segments = self._segments
+        if known != generation:
+            segments = catalog.segments(db)
+            self._segments = (generation, segments)
+        return segments
+
+    def head(self, db: Connection, cart_id: bytes) -> int:
+        """The version a cart is at; 0 where the store has never seen it."""
+        newest = catalog.journal_head(db, cart_id)
+        if newest is not None:
+            return newest
+        segments = self.segments(db)
+        key = cart_key(cart_id)
+        for segment in reversed(segments):
+            place = self.indexes.get(segment).cart(key, cart_id)
+            if place is not None:
+                return place[2]
+        return 0
+
+    def heads(self, db: Connection, ids: Array) -> Array:
+        """The versions of many carts, given as (n, 16) bytes."""
+        found = np.zeros(len(ids), np.int64)
+        keys = layout.cart_keys(ids)
+        order = np.argsort(keys)
+        for segment in self.segments(db):
+            index = self.indexes.get(segment)
+            rows, places = index.carts(keys[order], ids[order])
+            found[order[rows]] = np.maximum(found[order[rows]], index.cart_head[places])
+        newest = catalog.journal_heads(db)
+        for row in np.flatnonzero(rows_in(ids, list(newest))):
+            found[row] = newest[ids[row].tobytes()]
+        return found
+
+    def cart(self, db: Connection, cart_id: bytes, after_version: int = 0) -> pa.Table:
+        """The events of one cart past a version as AT_REST, by version."""
+        parts = []
+        key = cart_key(cart_id)
+        for segment in self.segments(db):
+            place = self.indexes.get(segment).cart(key, cart_id)
+            if place is not None and place[2] > after_version:
+                part = self.folder.read_rows(segment, place[0], place[1])
+                parts.append(part.filter(pa.array(part["version"].to_numpy() > after_version)))
+        parts.append(at_rest.from_journal(catalog.journal_of_cart(db, cart_id, after_version)))
+        whole = pa.concat_tables(parts)
+        versions = whole["version"].to_numpy()
+        return whole if (np.diff(versions) > 0).all() else whole.take(pa.array(np.argsort(versions)))
+
+    def carts(self, db: Connection, ids: Array) -> pa.Table:
+        """The events of many carts as AT_REST, by position."""
+        keys = layout.cart_keys(ids)
+        order = np.argsort(keys)
+        parts = []
+        for segment in self.segments(db):
+            index = self.indexes.get(segment)
+            _, places = index.carts(keys[order], ids[order])
+            if len(places):
+                parts.append(self.folder.take(segment, _file_rows(index, np.unique(places))))
+        wanted = list(dict.fromkeys(row.tobytes() for row in ids))
+        parts.append(at_rest.from_journal(catalog.journal_where(db, "cart_id", wanted)))
+        whole = pa.concat_tables(parts)
+        return whole.take(pa.array(np.argsort(whole["position"].to_numpy())))
+
+    def events(self, db: Connection, ids: Array) -> tuple[Array, pa.Table]:
+        """Which of the event ids, given as (n, 16) bytes, are known; and their events as AT_REST, in that order."""
+        which: list[Array] = []
+        parts: list[pa.Table] = []
+        for rows, part in self._events_in_segments(db, ids):
+            which.append(rows)
+            parts.append(part)
+        rows, part = self._events_in_journal(db, ids)
+        which.append(rows)
+        parts.append(part)
+        return np.concatenate(which), pa.concat_tables(parts)
+
+    def _events_in_segments(self, db: Connection, ids: Array) -> Iterator[tuple[Array, pa.Table]]:
+        keys = layout.id_keys(ids)
+        order = np.argsort(keys)
+        for segment in self.segments(db):
+            index = self.indexes.get(segment)
+            places = np.searchsorted(index.event_key, keys[order], side="left")
+            asked = np.arange(len(ids))
+            while True:
+                inside = places[asked] < len(index.event_key)
+                asked = asked[inside]
+                asked = asked[index.event_key[places[asked]] == keys[order[asked]]]
+                if not len(asked):
+                    break
+                yield self._real_matches(segment, index.event_row[places[asked]], order[asked], ids)
+                places[asked] += 1
+
+    def _real_matches(self, segment: Segment, file_rows: Array, rows: Array, ids: Array) -> tuple[Array, pa.Table]:
+        by_place = np.argsort(file_rows)
+        part = self.folder.take(segment, np.unique(file_rows).astype(np.int64))
+        part = part.take(pa.array(np.searchsorted(np.unique(file_rows), file_rows[by_place])))
+        rows = rows[by_place]
+        real = (schema.id_bytes(part["event_id"]) == ids[rows]).all(axis=1)
+        return rows[real], part.filter(pa.array(real))
+
+    def _events_in_journal(self, db: Connection, ids: Array) -> tuple[Array, pa.Table]:
+        wanted = [row.tobytes() for row in ids] if len(ids) <= FEW_IDS else _known(catalog.journal_ids(db), ids)
+        found = catalog.journal_where(db, "event_id", list(dict.fromkeys(wanted)))
+        place = {bytes(row[1]): number for number, row in enumerate(found)}
+        rows = [row for row, each in enumerate(ids) if each.tobytes() in place] if place else []
+        part = at_rest.from_journal(found)
+        return np.array(rows, np.int64), part.take(pa.array([place[ids[row].tobytes()] for row in rows], pa.int64()))
+
+
+def cart_key(cart_id: bytes) -> Any:
+    """The key of one cart id."""
+    return layout.cart_keys(np.frombuffer(cart_id, np.uint8).reshape(1, 16))[0]
+
+
+def rows_in(ids: Array, wanted: Sequence[bytes]) -> Array:
+    """Per row of (n, 16) bytes whether it is one of ``wanted``."""
+    if not len(ids) or not wanted:
+        return np.zeros(len(ids), bool)
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])
+    return np.asarray(pc.is_in(column, pa.array(wanted, pa.binary(16))).to_numpy(zero_copy_only=False))
+
+
+def _known(stored: list[tuple[bytes, int]], ids: Array) -> list[bytes]:
+    names = [each for each, _ in stored]
+    mine = np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
+    keys = layout.id_keys(mine) if names else np.zeros(0, np.uint64)
+    return [names[place] for place in np.flatnonzero(np.isin(keys, layout.id_keys(ids)))]
+
+
+def _file_rows(index: SegmentIndex, places: Array) -> Array:
+    starts = index.cart_start[places].astype(np.int64)
+    lengths = index.cart_rows[places].astype(np.int64)
+    order = np.argsort(starts)
+    starts, lengths = starts[order], lengths[order]
+    return np.arange(lengths.sum()) + np.repeat(starts - np.r_[0, np.cumsum(lengths)[:-1]], lengths)

@@ -1,0 +1,133 @@
+"""Reading everything: lazily for Polars, bucket by bucket for folds, as views for DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from cart_core import schema
+from cart_core.schema import EVENTS
+from cart_core.store import at_rest, catalog
+from cart_core.store.catalog import Connection, Segment
+from cart_core.store.reader import Reader
+
+SORTED_ROWS = 100_000
+
+
+def scan(
+    db: Connection, reader: Reader, after: int, until: int | None, columns: Sequence[str] | None
+) -> pl.LazyFrame:
+    """Events with after < position <= until as a lazy frame of EVENTS (or some of its columns)."""
+    wanted = list(columns) if columns is not None else EVENTS.names
+    live = [each for each in reader.segments(db) if each.last_position > after and (until is None or each.first_position <= until)]
+    tail = at_rest.from_journal(catalog.journal(db, after, until))
+    frames = [_lazy(reader, each, after, until) for each in live]
+    frames.append(_frame(tail).lazy())
+    whole = pl.concat(frames, how="vertical")
+    if sum(each.rows for each in live) + len(tail) <= SORTED_ROWS:
+        whole = whole.sort("position")
+    if "user_id" in wanted:
+        names = catalog.user_names(db)
+        known = pl.DataFrame(
+            {"user_key": list(names), "user_id": list(names.values())}, {"user_key": pl.Int64, "user_id": pl.String}
+        )
+        whole = at_rest.name_expression(known, whole)
+    return whole.select(wanted)
+
+
+def batches(
+    db: Connection, reader: Reader, columns: Sequence[str] | None, after: int, until: int | None
+) -> Iterator[pa.Table]:
+    """All events, one bucket after another, the pieces of a bucket by position."""
+    wanted = list(columns) if columns is not None else EVENTS.names
+    stored = _stored_columns(wanted, bounded=bool(after) or until is not None)
+    names = catalog.user_names(db) if "user_id" in wanted else {}
+    live = reader.segments(db)
+    tail = at_rest.from_journal(catalog.journal(db))
+    return _bucket_by_bucket(reader, live, tail, stored, lambda whole: _named(_between(whole, after, until), names, wanted))
+
+
+def _bucket_by_bucket(
+    reader: Reader, live: list[Segment], tail: pa.Table, stored: list[str], finish: Callable[[pa.Table], pa.Table]
+) -> Iterator[pa.Table]:
+    """Read without a transaction: the files of the snapshot do not change, and stay while a reader may hold them."""
+    bounds = {each.file: reader.indexes.get(each).bucket_bounds(each.rows) for each in live}
+    tail_bucket = tail["bucket"].to_numpy()
+    for bucket in range(schema.BUCKETS):
+        loose = tail.filter(pa.array(tail_bucket == bucket))
+        yield finish(pa.concat_tables(_pieces(reader, live, bounds, bucket, loose, stored)))
+
+
+def _between(table: pa.Table, after: int, until: int | None) -> pa.Table:
+    if not after and until is None:
+        return table
+    position = table["position"].to_numpy()
+    return table.filter(pa.array((position > after) & (position <= (2**62 if until is None else until))))
+
+
+def _pieces(
+    reader: Reader,
+    live: list[Segment],
+    bounds: dict[str, list[int]],
+    bucket: int,
+    loose: pa.Table,
+    stored: list[str],
+) -> Iterator[pa.Table]:
+    """The pieces of one bucket in the order of their positions, which is that of every cart's versions."""
+    places = loose["position"].to_numpy()
+    done = 0
+    for segment in live:
+        before = int(np.searchsorted(places, segment.first_position))
+        if before > done:
+            yield loose.slice(done, before - done).select(stored)
+            done = before
+        first, last = bounds[segment.file][bucket : bucket + 2]
+        if last > first:
+            yield reader.folder.read_rows(segment, first, last - first, stored)
+    yield loose.slice(done).select(stored)
+
+
+def _named(table: pa.Table, names: dict[int, str], wanted: list[str]) -> pa.Table:
+    if "user_id" not in wanted:
+        return table.select(wanted)
+    users = table["user_key"].combine_chunks().dictionary_encode()
+    texts = [names.get(key, f"{at_rest.FORGOTTEN}{key}") for key in users.dictionary.to_pylist()]
+    column = pa.array(texts, pa.string()).take(users.indices)
+    columns = [column if name == "user_id" else table[name] for name in wanted]
+    return pa.table(columns, schema=pa.schema([EVENTS.field(name) for name in wanted]))
+
+
+def _stored_columns(wanted: list[str], *, bounded: bool) -> list[str]:
+    stored = ["user_key" if name == "user_id" else name for name in wanted]
+    return stored if "position" in stored or not bounded else [*stored, "position"]
+
+
+def _lazy(reader: Reader, segment: Segment, after: int, until: int | None) -> pl.LazyFrame:
+    frame = pl.scan_parquet(reader.folder.location(segment.file)).drop("bucket")
+    if segment.position_shift:
+        frame = frame.with_columns(pl.col("position") + segment.position_shift)
+    if segment.recorded_us is not None:
+        moment = pl.lit(segment.recorded_us, pl.Int64).cast(pl.Datetime("us", "UTC"))
+        frame = frame.with_columns(moment.alias("recorded_at"))
+    if segment.first_position <= after:
+        frame = frame.filter(pl.col("position") > after)
+    if until is not None and segment.last_position > until:
+        frame = frame.filter(pl.col("position") <= until)
+    return frame
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    plain = pl.from_arrow(table.drop_columns(["bucket"]))
+    return plain if isinstance(plain, pl.DataFrame) else plain.to_frame()
+
+
+
+
+def scan_keys(db: Connection, reader: Reader) -> pl.LazyFrame:
+    """position, cart_id and user_key of every event."""
+    frames = [_lazy(reader, each, 0, None).select("position", "cart_id", "user_key") for each in reader.segments(db)]
+    tail = _frame(at_rest.from_journal(catalog.journal(db)))
+    return pl.concat([*frames, tail.lazy().select("position", "cart_id", "user_key")], how="vertical")

@@ -1,0 +1,212 @@
+"""Sealed events as immutable Parquet files: written whole and synced before anybody names them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cart_core import schema
+from cart_core.errors import StoreCorrupt
+from cart_core.store import layout
+from cart_core.store.at_rest import AT_REST
+from cart_core.store.catalog import Segment
+
+ROW_GROUP_ROWS = 32_768
+COMPRESSION_LEVEL = 1
+DICTIONARY = [
+    "type",
+    "product_id",
+    "product_name",
+    "quantity",
+    "old_quantity",
+    "currency",
+    "image_url",
+    "coupon_code",
+    "discount_type",
+    "discount_value",
+    "reason",
+    "metadata.key_value.key",
+    "metadata.key_value.value",
+]
+DELTA = {
+    name: "DELTA_BINARY_PACKED"
+    for name in ("position", "version", "user_key", "timestamp", "recorded_at", "last_activity_at", "bucket")
+}
+OPEN_FILES = 64
+READ_ONLY = 0o444
+
+
+class SegmentFolder:
+    """The folder of segment files on a local disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._metadata: OrderedDict[str, pq.FileMetaData] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def location(self, file: str) -> str:
+        """The path of a file, as DuckDB and Polars take it."""
+        return str(self.folder / file)
+
+    def write(self, table: pa.Table) -> Segment:
+        """Write a table of AT_REST (in the order of its positions) as one file, synced to disk.
+
+        The file is complete or has another name: a crash leaves a ``.tmp`` that ``sweep`` removes.
+        """
+        name = f"{table['position'][0].as_py():012d}-{uuid4().hex[:8]}.parquet"
+        temporary = self.folder / f"{name}.tmp"
+        write_parquet(layout.laid_out(table), temporary)
+        with temporary.open("rb") as written:
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
+            os.fsync(written.fileno())
+        temporary.chmod(READ_ONLY)
+        temporary.rename(self.folder / name)
+        sync_folder(self.folder)
+        times = pc.min_max(table["timestamp"].cast(pa.int64())).as_py()
+        return Segment(
+            file=name,
+            first_position=table["position"][0].as_py(),
+            last_position=table["position"][-1].as_py(),
+            rows=len(table),
+            size_bytes=(self.folder / name).stat().st_size,
+            sha256=digest,
+            min_timestamp=times["min"],
+            max_timestamp=times["max"],
+        )
+
+    def remove(self, file: str) -> None:
+        """Remove a file that no catalog names any more."""
+        (self.folder / file).unlink(missing_ok=True)
+
+    def files(self) -> set[str]:
+        """The names of all finished files in the folder."""
+        return {path.name for path in self.folder.glob("*.parquet")}
+
+    def leftovers(self) -> list[Path]:
+        """What writers that died left behind."""
+        return sorted(self.folder.glob("*.tmp"))
+
+    def open(self, file: str) -> pq.ParquetFile:
+        """Open a file for reading. Raises StoreCorrupt where it is missing or torn."""
+        with self._lock:
+            known = self._metadata.get(file)
+        try:
+            opened = pq.ParquetFile(self.location(file), metadata=known, memory_map=True)
+        except FileNotFoundError as error:
+            raise StoreCorrupt(f"segment {self.location(file)} is missing: restore it from a backup") from error
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreCorrupt(f"segment {self.location(file)} cannot be read: {error}") from error
+        if known is None:
+            with self._lock:
+                self._metadata[file] = opened.metadata
+                while len(self._metadata) > OPEN_FILES:
+                    self._metadata.popitem(last=False)
+        return opened
+
+    def digest(self, file: str) -> str:
+        """The SHA-256 of a file's bytes, in hex."""
+        with Path(self.location(file)).open("rb") as stored:
+            return hashlib.file_digest(stored, "sha256").hexdigest()
+
+    def read(self, segment: Segment, columns: Sequence[str] | None = None) -> pa.Table:
+        """A whole segment, in the order of its file."""
+        return overlaid(self._read_groups(segment, None, columns), segment)
+
+    def read_rows(
+        self, segment: Segment, start: int, count: int, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """``count`` rows of a segment from row ``start`` of its file on."""
+        ends = self._row_group_ends(segment)
+        first = int(np.searchsorted(ends, start, side="right"))
+        last = int(np.searchsorted(ends, start + count - 1, side="right"))
+        before = int(ends[first - 1]) if first else 0
+        part = self._read_groups(segment, range(first, last + 1), columns)
+        return overlaid(part.slice(start - before, count), segment)
+
+    def take(self, segment: Segment, rows: Any) -> pa.Table:
+        """The rows of a segment at ascending row numbers of its file."""
+        ends = self._row_group_ends(segment)
+        groups = np.unique(np.searchsorted(ends, rows, side="right"))
+        starts = np.r_[0, ends[:-1]][groups]
+        sizes = ends[groups] - starts
+        moved = np.repeat(np.r_[0, np.cumsum(sizes)[:-1]] - starts, np.searchsorted(rows, ends[groups]) - np.searchsorted(rows, starts))
+        part = self._read_groups(segment, [int(group) for group in groups], None)
+        return overlaid(part.take(pa.array(rows + moved)), segment)
+
+    def bucket_tables(
+        self, segment: Segment, bounds: Sequence[int], columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """The segment's rows bucket range by bucket range: rows bounds[i] to bounds[i + 1] of its file."""
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            yield self.read_rows(segment, start, stop - start, columns) if stop > start else empty(columns)
+
+    def _row_group_ends(self, segment: Segment) -> Any:
+        metadata = self.open(segment.file).metadata
+        return np.cumsum([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)])
+
+    def _read_groups(
+        self, segment: Segment, groups: Sequence[int] | range | None, columns: Sequence[str] | None
+    ) -> pa.Table:
+        names = list(columns) if columns is not None else AT_REST.names
+        opened = self.open(segment.file)
+        try:
+            part = opened.read(columns=names) if groups is None else opened.read_row_groups(list(groups), columns=names)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreCorrupt(f"segment {self.location(segment.file)} cannot be read: {error}") from error
+        return part.select(names).cast(pa.schema([AT_REST.field(name) for name in names]))
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table of AT_REST that stands in the order of a file, row groups along its buckets."""
+    bounds = layout.row_group_bounds(table["bucket"].to_numpy(), ROW_GROUP_ROWS)
+    with pq.ParquetWriter(
+        path,
+        AT_REST,
+        compression="zstd",
+        compression_level=COMPRESSION_LEVEL,
+        use_dictionary=DICTIONARY,
+        column_encoding=DELTA,
+        write_statistics=True,
+        write_page_checksum=True,
+    ) as writer:
+        start = 0
+        for bound in bounds:
+            writer.write_table(table.slice(start, bound - start), row_group_size=bound - start)
+            start = bound
+
+
+def overlaid(table: pa.Table, segment: Segment) -> pa.Table:
+    """Rows of a segment with what the catalog says of their positions and recording."""
+    if segment.position_shift and "position" in table.column_names:
+        moved = pc.add(table["position"], segment.position_shift)
+        table = table.set_column(table.column_names.index("position"), AT_REST.field("position"), moved)
+    if segment.recorded_us is not None and "recorded_at" in table.column_names:
+        recorded = pa.array(np.full(len(table), segment.recorded_us), pa.int64()).cast(schema.UTC_MICROS)
+        table = table.set_column(table.column_names.index("recorded_at"), AT_REST.field("recorded_at"), recorded)
+    return table
+
+
+def empty(columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of AT_REST (or some of its columns) without rows."""
+    return AT_REST.empty_table().select(list(columns) if columns is not None else AT_REST.names)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

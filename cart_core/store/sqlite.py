@@ -1,0 +1,117 @@
+"""The catalog in one SQLite file beside the segments: WAL, synchronous=FULL, several processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from cart_core.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly
+from cart_core.store import catalog
+from cart_core.store.catalog import Catalog
+
+BUSY_TIMEOUT_S = 30.0
+TYPES = {"int": "INTEGER", "blob": "BLOB", "real": "REAL", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT"}
+COVERED = (
+    "EXISTS (SELECT 1 FROM segments WHERE retired_at IS NULL AND first_position <= OLD.{first} "
+    "AND last_position >= OLD.{last}{other})"
+)
+TRIGGERS = (
+    "CREATE TRIGGER IF NOT EXISTS journal_keeps BEFORE UPDATE ON journal "
+    "BEGIN SELECT RAISE(ABORT, 'append-only: an event is never changed'); END",
+    "CREATE TRIGGER IF NOT EXISTS journal_covers BEFORE DELETE ON journal WHEN NOT "
+    + COVERED.format(first="position", last="position", other="")
+    + " BEGIN SELECT RAISE(ABORT, 'append-only: no segment holds this event'); END",
+    "CREATE TRIGGER IF NOT EXISTS segments_keep BEFORE UPDATE OF file, first_position, last_position, rows, sha256, "
+    "position_shift, recorded_at ON segments "
+    "BEGIN SELECT RAISE(ABORT, 'append-only: a segment is never changed'); END",
+    "CREATE TRIGGER IF NOT EXISTS segments_cover BEFORE DELETE ON segments WHEN OLD.retired_at IS NULL "
+    "BEGIN SELECT RAISE(ABORT, 'append-only: a segment in use is never struck off'); END",
+    "CREATE TRIGGER IF NOT EXISTS batches_keep BEFORE UPDATE ON batches "
+    "BEGIN SELECT RAISE(ABORT, 'append-only: a batch is never changed'); END",
+    "CREATE TRIGGER IF NOT EXISTS batches_stay BEFORE DELETE ON batches "
+    "BEGIN SELECT RAISE(ABORT, 'append-only: a batch is never struck off'); END",
+)
+
+
+class SqliteCatalog(Catalog):
+    """One SQLite file; each thread has a connection of its own, so readers never wait for writers."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.place = str(path)
+        self._path = path
+        self._timeout_s = busy_timeout_s
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        with self.writing() as db:
+            catalog.create(db, TYPES, TRIGGERS, str(uuid4()))
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that sees one moment of the catalog and holds up nobody."""
+        with translated(self.place):
+            db = self._connection()
+            if db.in_transaction:
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One exclusive transaction, durable when it ends, undone where it raises."""
+        with translated(self.place):
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close every connection of this process."""
+        while self._open:
+            self._open.pop().close()
+        self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        known = getattr(self._local, "connection", None)
+        if known is not None and self._local.pid == os.getpid():
+            return known
+        db = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA secure_delete=ON")
+        self._local.connection, self._local.pid = db, os.getpid()
+        self._open.append(db)
+        return db
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Turn the driver's errors into those of cart_core.errors, the one place where that happens."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _error(place, error) from error
+
+
+def _error(place: str, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreBusy(f"{place}: another writer held the catalog too long ({text}): try again")
+    if "readonly" in text or "unable to open" in text:
+        return StoreReadOnly(f"{place}: the catalog may not be opened or written ({text}): check its permissions")
+    if "malformed" in text or "not a database" in text or "disk image" in text:
+        return StoreCorrupt(f"{place}: the catalog is damaged ({text}): restore it from a backup")
+    return StoreError(f"{place}: {text}")

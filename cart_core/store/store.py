@@ -1,0 +1,181 @@
+"""The durable store: one door to the catalog and the segments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from cart_core import schema
+from cart_core.errors import StoreNotFound, StoreReadOnly
+from cart_core.store import at_rest, catalog, scanning, sealing
+from cart_core.store.base import Clock, Store
+from cart_core.store.bulk import BulkWriter
+from cart_core.store.catalog import Catalog
+from cart_core.store.index import IndexCache
+from cart_core.store.reader import Reader
+from cart_core.store.requests import Append
+from cart_core.store.results import Admission, Compacted, Sealed, Verified
+from cart_core.store.segments import SegmentFolder
+from cart_core.store.sqlite import SqliteCatalog
+from cart_core.store.writer import Answer, Writer
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class CartStore(Store):
+    """An append-only store on disk: a transactional catalog and immutable Parquet segments.
+
+    Any number of processes may have it open; readers never wait for writers. Open it with ``CartStore.open``.
+    """
+
+    def __init__(self, path: Path, catalog_: Catalog, folder: SegmentFolder, clock: Clock | None) -> None:
+        super().__init__(clock)
+        self.path = path
+        self.catalog = catalog_
+        self.folder = folder
+        self.indexes = IndexCache(path / "cache" / "index", folder)
+        self.reader = Reader(folder, self.indexes)
+        self._writer = Writer(catalog_, self.reader, self.clock)
+        self._bulk = BulkWriter(catalog_, self.reader, self.clock)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        catalog: str | None = None,
+        segments: str | None = None,
+        clock: Clock | None = None,
+        create: bool = True,
+    ) -> CartStore:
+        """Open the store in a folder, making one where there is none and ``create`` allows.
+
+        ``clock`` gives the moment of recording. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew.
+        """
+        if path is None or catalog is not None or segments is not None:
+            raise StoreNotFound("name the store's folder")
+        home = Path(path)
+        place = home / "catalog.sqlite"
+        if not create and not place.exists():
+            raise StoreNotFound(f"there is no store at {home}: import something into it first, or see --store")
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            folder = SegmentFolder(home / "segments")
+        except OSError as error:
+            raise StoreReadOnly(f"the store's folder {home} cannot be made: {error}") from error
+        return cls(home, SqliteCatalog(place), folder, clock)
+
+    def _submit(self, request: Append) -> int:
+        return self._writer.submit(request)
+
+    def _submit_all(self, group: Sequence[Append]) -> list[Answer]:
+        return self._writer.submit_all(group)
+
+    def _admit(self, table: pa.Table, *, whole: bool) -> Admission:
+        return self._bulk.admit(table, whole=whole)
+
+    def _events(self, cart_id: bytes, after_version: int) -> pa.Table:
+        with self.catalog.reading() as db:
+            stored = self.reader.cart(db, cart_id, after_version)
+            return at_rest.with_names(stored, self._names(db, stored))
+
+    def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Events with after < position <= until as a lazy frame with the columns of EVENTS (or some of them).
+
+        It reads one consistent moment without any lock. ``scan(until=p)`` has the same rows for ever. Rows come in
+        no particular order (sort by position where it matters); ids are 16 bytes of binary, as Polars has no UUID.
+        """
+        with self.catalog.reading() as db:
+            return scanning.scan(db, self.reader, after, until, columns)
+
+    def batches(
+        self, columns: Sequence[str] | None = None, after: int = 0, until: int | None = None
+    ) -> Iterator[pa.Table]:
+        """All events, one cart-hash bucket after another: 64 tables with the columns of EVENTS (or some of them).
+
+        Each table holds all events of its carts; a cart's versions ascend, though carts may be interleaved.
+        """
+        with self.catalog.reading() as db:
+            return scanning.batches(db, self.reader, columns, after, until)
+
+    def heads(self, cart_ids: pa.Array) -> pa.Table:
+        """The versions of carts, 0 where unknown: columns cart_id and version, in the order given."""
+        with self.catalog.reading() as db:
+            versions = self.reader.heads(db, schema.id_bytes(cart_ids))
+        return pa.table({"cart_id": cart_ids, "version": pa.array(versions.astype(np.int32))})
+
+    def read_many(self, cart_ids: pa.Array) -> pa.Table:
+        """All events of many carts as a table of EVENTS, by position."""
+        with self.catalog.reading() as db:
+            stored = self.reader.carts(db, schema.id_bytes(cart_ids))
+            return at_rest.with_names(stored, self._names(db, stored))
+
+    def known_ids(self, event_ids: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Per event id whether the store holds it."""
+        known = np.zeros(len(event_ids), bool)
+        with self.catalog.reading() as db:
+            known[self.reader.events(db, schema.id_bytes(event_ids))[0]] = True
+        return known
+
+    def carts_of(self, user_id: str) -> list[str]:
+        """The carts that have an event of this user, the latest touched first."""
+        with self.catalog.reading() as db:
+            key = catalog.find_user(db, user_id)
+            if key is None:
+                return []
+            frame = scanning.scan_keys(db, self.reader)
+        latest = (
+            frame.filter(pl.col("user_key") == key)
+            .group_by("cart_id")
+            .agg(pl.col("position").max())
+            .sort("position", descending=True)
+            .collect()
+        )
+        return [str(UUID(bytes=each)) for each in latest["cart_id"]]
+
+    def position(self) -> int:
+        """The position of the last event; 0 in an empty store."""
+        with self.catalog.reading() as db:
+            return catalog.state(db).position
+
+    def seal(self) -> Sealed:
+        """Move the journal into segments; nothing that a reader sees changes, and a crash leaves before or after."""
+        return sealing.seal(self.catalog, self.folder, self.clock)
+
+    def compact(self) -> Compacted:
+        """Rewrite small segments as large ones; nothing that a reader sees changes."""
+        raise NotImplementedError
+
+    def verify(self) -> Verified:
+        """Check every event, file and link of the chain."""
+        raise NotImplementedError
+
+    def forget(self, user_id: str) -> bool:
+        """Remove the link from a person to their events for good. Returns whether there was one."""
+        raise NotImplementedError
+
+    def duckdb(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection with the views events, carts and lines of this moment (ids as text).
+
+        It may read the store and nothing else: external access is off and the configuration locked.
+        """
+        from cart_core.store import duck
+
+        return duck.connect(self)
+
+    def close(self) -> None:
+        """Release files and connections; the store may be opened again."""
+        self.catalog.close()
+
+    def _names(self, db: catalog.Connection, stored: pa.Table) -> dict[int, str]:
+        return catalog.user_names(db, stored["user_key"].unique().to_pylist())
+
+

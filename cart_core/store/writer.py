@@ -1,0 +1,186 @@
+"""Group commit: appends that arrive together share one transaction, and each gets its own answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from cart_core import ledger, rules, schema
+from cart_core.errors import CartError, ConcurrencyError, EventIdConflict
+from cart_core.events import Envelope
+from cart_core.store import at_rest, catalog, requests
+from cart_core.store.catalog import Catalog, Connection, State
+from cart_core.store.reader import Reader
+from cart_core.store.requests import Append
+
+CACHED_HEADS = 200_000
+CACHED_USERS = 200_000
+Answer = int | CartError
+
+
+class Writer:
+    """The one way into the journal.
+
+    Whichever caller finds the door free commits for everybody who waits; a refused append never harms its
+    neighbours. Heads and users are remembered as long as nobody else has written.
+    """
+
+    def __init__(self, catalog_: Catalog, reader: Reader, clock: Callable[[], datetime]) -> None:
+        self._catalog = catalog_
+        self._reader = reader
+        self._clock = clock
+        self._door = threading.Lock()
+        self._queue_lock = threading.Lock()
+        self._queue: list[_Waiting] = []
+        self._seen: tuple[int, int] | None = None
+        self._heads: dict[bytes, int] = {}
+        self._users: dict[str, int] = {}
+
+    def submit(self, request: Append) -> int:
+        """Commit one append together with whatever else waits.
+
+        Returns the new version. Raises ConcurrencyError, EventIdConflict, or what kept the catalog from committing.
+        """
+        mine = _Waiting(request)
+        with self._queue_lock:
+            self._queue.append(mine)
+        while not mine.done.is_set():
+            with self._door:
+                if mine.done.is_set():
+                    break
+                with self._queue_lock:
+                    group, self._queue = self._queue, []
+                self._settle(group)
+        if isinstance(mine.answer, BaseException):
+            raise mine.answer
+        return mine.answer
+
+    def submit_all(self, group: Sequence[Append]) -> list[Answer]:
+        """Commit many appends in one transaction; each answer is a new version or the error of that append."""
+        with self._door:
+            return self._commit(group)
+
+    def _settle(self, group: list[_Waiting]) -> None:
+        try:
+            answers: Sequence[Answer | BaseException] = self._commit([each.request for each in group])
+        except BaseException as error:  # noqa: BLE001 - handed to every caller that waits for this commit
+            answers = [error] * len(group)
+        for waiting, answer in zip(group, answers, strict=True):
+            waiting.answer = answer
+            waiting.done.set()
+
+    def _commit(self, group: Sequence[Append]) -> list[Answer]:
+        try:
+            with self._catalog.writing() as db:
+                state = catalog.state(db)
+                if self._seen is None or (state.position, state.generation) != self._seen:
+                    self._heads.clear()
+                    self._users.clear()
+                round_ = _Round(self, db, state, rules.to_micros(self._clock()))
+                answers = [round_.decide(request) for request in group]
+                round_.write()
+        except BaseException:
+            self._seen = None
+            raise
+        self._seen = (round_.position, state.generation)
+        if len(self._heads) > CACHED_HEADS or len(self._users) > CACHED_USERS:
+            self._seen = None
+        return answers
+
+    def head(self, db: Connection, cart_id: bytes) -> int:
+        """The version a cart is at, remembered."""
+        known = self._heads.get(cart_id)
+        if known is None:
+            known = self._heads[cart_id] = self._reader.head(db, cart_id)
+        return known
+
+    def move_head(self, cart_id: bytes, version: int) -> None:
+        """Remember a cart's new version."""
+        self._heads[cart_id] = version
+
+    def user_key(self, db: Connection, user_id: str) -> int:
+        """The pseudonym of a user, remembered."""
+        known = self._users.get(user_id)
+        if known is None:
+            known = self._users[user_id] = catalog.user_key(db, user_id)
+        return known
+
+    def known_events(self, db: Connection, request: Append) -> list[Envelope]:
+        """The stored events with the ids of a request, by version."""
+        ids = np.frombuffer(b"".join(row["event_id"] for row in request.rows), np.uint8).reshape(-1, 16)
+        _, stored = self._reader.events(db, ids)
+        names = catalog.user_names(db, stored["user_key"].unique().to_pylist())
+        return sorted(schema.to_envelopes(at_rest.with_names(stored, names)), key=lambda each: each.version)
+
+
+class _Waiting:
+    """A caller in the queue."""
+
+    __slots__ = ("answer", "done", "request")
+
+    def __init__(self, request: Append) -> None:
+        self.request = request
+        self.done = threading.Event()
+        self.answer: Any = None
+
+
+class _Round:
+    """One writing transaction: what it has decided so far."""
+
+    def __init__(self, writer: Writer, db: Connection, state: State, now_us: int) -> None:
+        self._writer = writer
+        self._db = db
+        self._recorded_us = max(now_us, state.recorded_us)
+        self._running_hash = state.running_hash
+        self._rows: list[tuple[Any, ...]] = []
+        self._by_id: dict[bytes, Envelope] = {}
+        self.position = state.position
+
+    def decide(self, request: Append) -> Answer:
+        """Take an append into this transaction, or say why not."""
+        if request.ids_given:
+            stored = self._stored(request)
+            if stored:
+                if requests.repeats(request, stored):
+                    return stored[-1].version
+                return EventIdConflict(_first_shared(request, stored))
+        head = self._writer.head(self._db, request.cart_id)
+        if head != request.expected_version:
+            return ConcurrencyError(request.cart, request.expected_version, head)
+        self._take(request)
+        return request.expected_version + len(request.rows)
+
+    def write(self) -> None:
+        """Write what was taken and move the store's position."""
+        if self._rows:
+            catalog.insert(self._db, self._rows)
+            catalog.advance(self._db, self.position, self._recorded_us, self._running_hash)
+
+    def _stored(self, request: Append) -> list[Envelope]:
+        in_round = [self._by_id[row["event_id"]] for row in request.rows if row["event_id"] in self._by_id]
+        return in_round or self._writer.known_events(self._db, request)
+
+    def _take(self, request: Append) -> None:
+        user_key = self._writer.user_key(self._db, request.user_id)
+        for envelope, row in zip(request.envelopes, request.rows, strict=True):
+            self.position += 1
+            row["position"], row["user_key"] = self.position, user_key
+            leaf = ledger.leaf_hash(envelope, user_key)
+            self._running_hash = ledger.running_hash(self._running_hash, leaf, self.position, self._recorded_us)
+            values = at_rest.to_journal(row)
+            self._rows.append((*values[:_RECORDED], self._recorded_us, *values[_RECORDED + 1 :], self._running_hash))
+            if request.ids_given:
+                self._by_id[row["event_id"]] = envelope
+        self._writer.move_head(request.cart_id, request.expected_version + len(request.rows))
+
+
+_RECORDED = at_rest.JOURNAL_COLUMNS.index("recorded_at")
+
+
+def _first_shared(request: Append, stored: Sequence[Envelope]) -> str:
+    known = {each.event_id for each in stored}
+    return next(each.event_id for each in request.envelopes if each.event_id in known)
