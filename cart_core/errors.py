@@ -5,6 +5,7 @@ CartError
 ├── ConcurrencyError (RuntimeError)   the cart is not at the expected version
 ├── EventIdConflict (ValueError)      an event id is known with other content
 ├── VersionGap (ValueError)           a batch skips a version of a cart
+├── OutOfOrder (ValueError)           events reach a fold in another order than their versions
 ├── Refused (ValueError)              a command or a time may not be carried out; ``code`` names the refusal
 ├── SourceError (ValueError)          a file to import is not what it claims to be
 └── StoreError (OSError)
@@ -100,6 +101,20 @@ class VersionGap(CartError, ValueError):  # noqa: N818
         self.row = row
         place = "" if row is None else f"row {row}: "
         super().__init__(f"{place}version {missing} of cart {cart_id} is missing: versions are 1, 2, 3 ... without gaps")
+
+
+class OutOfOrder(CartError, ValueError):  # noqa: N818
+    """An event reached a fold that is already at or past its version, or is the fold of another cart."""
+
+    def __init__(self, cart_id: str, version: int, reached: int, other: str | None = None) -> None:
+        self.cart_id = cart_id
+        self.version = version
+        self.reached = reached
+        where = f"this fold is at version {reached}" if other is None else f"this is the fold of cart {other}"
+        super().__init__(
+            f"event {version} of cart {cart_id} cannot be applied: {where}; "
+            "a fold takes one cart's events in ascending versions, each once"
+        )
 
 
 class Refused(CartError, ValueError):  # noqa: N818
