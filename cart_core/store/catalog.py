@@ -361,6 +361,11 @@ def user_names(db: Connection, keys: Sequence[int] | None = None) -> dict[int, s
     return names
 
 
+def user_count(db: Connection) -> int:
+    """How many users the store can still name."""
+    return int(db.execute("SELECT count(*) FROM users").fetchone()[0])
+
+
 def find_user(db: Connection, user_id: str) -> int | None:
     """The pseudonym of a user, or None where the store knows none."""
     row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
+from cart_core.errors import Refused
 from cart_core.schema import EVENTS
 from cart_core.store import at_rest, catalog, projection
 from cart_core.store.catalog import Segment
@@ -40,6 +41,22 @@ def connect(store: CartStore, tables: Mapping[str, Path] | None = None) -> duckd
     db.execute("SET enable_external_access = false")
     db.execute("SET lock_configuration = true")
     return db
+
+
+def query(store: CartStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows of a query over events, carts, lines, views and every derived table.
+
+    Raises Refused with DuckDB's own words where the query is wrong or reaches for more.
+    """
+    derived = {path.stem: path for path in sorted((store.path / "derived").glob("*.parquet"))}
+    for name in projection.TABLES:
+        derived.pop(name, None)
+    with connect(store, derived) as db:
+        try:
+            done = db.execute(sql)
+            return [each[0] for each in done.description or ()], done.fetchall()
+        except duckdb.Error as error:
+            raise Refused("bad_query", str(error).splitlines()[0]) from error
 
 
 def _load(db: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from cart_core import schema
+from cart_core import rules, schema
 from cart_core.schema import EVENTS
 from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Connection, Segment
@@ -131,3 +133,29 @@ def scan_keys(db: Connection, reader: Reader) -> pl.LazyFrame:
     frames = [_lazy(reader, each, 0, None).select("position", "cart_id", "user_key") for each in reader.segments(db)]
     tail = _frame(at_rest.from_journal(catalog.journal(db)))
     return pl.concat([*frames, tail.lazy().select("position", "cart_id", "user_key")], how="vertical")
+
+
+def status(db: Connection, reader: Reader, place: str) -> dict[str, Any]:
+    """What a store holds and how it lies on disk."""
+    live = reader.segments(db)
+    last = catalog.last_batch(db)
+    sealed, size = sum(each.rows for each in live), sum(each.size_bytes for each in live)
+    return {
+        "store": place,
+        "position": catalog.state(db).position,
+        "journal_rows": catalog.journal_count(db, 0, 2**62),
+        "segments": len(live),
+        "sealed_events": sealed,
+        "segment_bytes": size,
+        "bytes_per_event": round(size / sealed, 1) if sealed else None,
+        "batches": last.batch if last else 0,
+        "chain_head": last.entry.hex() if last else None,
+        "last_sealed_at": _moment(last.sealed_us) if last else None,
+        "last_recorded_at": _moment(catalog.state(db).recorded_us) if catalog.state(db).position else None,
+        "users": catalog.user_count(db),
+        "schema_version": int(catalog.meta(db, "schema_version") or 0),
+    }
+
+
+def _moment(micros: int) -> str:
+    return rules.format_time(rules.EPOCH + timedelta(microseconds=micros))

@@ -171,6 +171,11 @@ class CartStore(Store):
 
         return duck.connect(self)
 
+    def status(self) -> dict[str, Any]:
+        """What the store holds and how it lies on disk: counts, bytes, the last seal."""
+        with self.catalog.reading() as db:
+            return scanning.status(db, self.reader, str(self.path))
+
     def close(self) -> None:
         """Release files and connections; the store may be opened again."""
         self.catalog.close()

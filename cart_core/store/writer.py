@@ -25,7 +25,7 @@ Answer = int | CartError
 class Writer:
     """The one way into the journal.
 
-    Whichever caller finds the door free commits for everybody who waits; a refused append never harms its
+    Whoever comes first commits for everybody who waits meanwhile; a refused append never harms its
     neighbours. Heads and users are remembered as long as nobody else has written.
     """
 
@@ -36,6 +36,7 @@ class Writer:
         self._door = threading.Lock()
         self._queue_lock = threading.Lock()
         self._queue: list[_Waiting] = []
+        self._led = False
         self._seen: tuple[int, int] | None = None
         self._heads: dict[bytes, int] = {}
         self._users: dict[str, int] = {}
@@ -48,13 +49,12 @@ class Writer:
         mine = _Waiting(request)
         with self._queue_lock:
             self._queue.append(mine)
-        while not mine.done.is_set():
-            with self._door:
-                if mine.done.is_set():
-                    break
-                with self._queue_lock:
-                    group, self._queue = self._queue, []
-                self._settle(group)
+            mine.leads = not self._led
+            self._led = True
+        if not mine.leads:
+            mine.wait()
+        if mine.leads:
+            self._lead()
         if isinstance(mine.answer, BaseException):
             raise mine.answer
         return mine.answer
@@ -64,14 +64,23 @@ class Writer:
         with self._door:
             return self._commit(group)
 
-    def _settle(self, group: list[_Waiting]) -> None:
+    def _lead(self) -> None:
+        """Commit for everybody who waits, then hand the lead to the first who came meanwhile."""
+        with self._queue_lock:
+            group, self._queue = self._queue, []
         try:
-            answers: Sequence[Answer | BaseException] = self._commit([each.request for each in group])
+            with self._door:
+                answers: Sequence[Answer | BaseException] = self._commit([each.request for each in group])
         except BaseException as error:  # noqa: BLE001 - handed to every caller that waits for this commit
             answers = [error] * len(group)
         for waiting, answer in zip(group, answers, strict=True):
             waiting.answer = answer
-            waiting.done.set()
+            waiting.wake()
+        with self._queue_lock:
+            self._led = bool(self._queue)
+            if self._led:
+                self._queue[0].leads = True
+                self._queue[0].wake()
 
     def _commit(self, group: Sequence[Append]) -> list[Answer]:
         try:
@@ -118,14 +127,22 @@ class Writer:
 
 
 class _Waiting:
-    """A caller in the queue."""
+    """A caller in the queue: asleep until its answer is there or the lead falls to it."""
 
-    __slots__ = ("answer", "done", "request")
+    __slots__ = ("_bell", "answer", "leads", "request")
 
     def __init__(self, request: Append) -> None:
         self.request = request
-        self.done = threading.Event()
+        self.leads = False
         self.answer: Any = None
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def wait(self) -> None:
+        self._bell.acquire()
+
+    def wake(self) -> None:
+        self._bell.release()
 
 
 class _Round:

@@ -1,0 +1,53 @@
+"""Carts and lines of one moment, kept under the store's cache folder until the store moves on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pyarrow.parquet as pq
+
+from cart_core.projector import CARTS, LINES, fold_table
+from cart_core.store import catalog
+
+if TYPE_CHECKING:
+    from cart_core.store.store import CartStore
+
+TABLES = {"carts": CARTS, "lines": LINES}
+
+
+def current(store: CartStore) -> dict[str, Path]:
+    """The Parquet files of carts and lines as they stand now, folded again only where events have come since."""
+    with store.catalog.reading() as db:
+        state = catalog.state(db)
+    home = store.path / "cache" / "projection"
+    folder = home / f"{state.position}-{state.generation}"
+    if not folder.exists():
+        _fold(store, folder, state.position)
+        for other in home.iterdir():
+            if other.name != folder.name:
+                shutil.rmtree(other, ignore_errors=True)
+    return {name: folder / f"{name}.parquet" for name in TABLES}
+
+
+def clear(store: CartStore) -> None:
+    """Remove what is kept."""
+    shutil.rmtree(store.path / "cache" / "projection", ignore_errors=True)
+
+
+def _fold(store: CartStore, folder: Path, position: int) -> None:
+    trial = folder.with_name(f"{folder.name}-{uuid4().hex[:8]}")
+    trial.mkdir(parents=True)
+    writers = {name: pq.ParquetWriter(trial / f"{name}.parquet", kind) for name, kind in TABLES.items()}
+    for events in store.batches(until=position):
+        tables = fold_table(events)
+        writers["carts"].write_table(tables.carts)
+        writers["lines"].write_table(tables.lines)
+    for writer in writers.values():
+        writer.close()
+    try:
+        trial.rename(folder)
+    except OSError:
+        shutil.rmtree(trial, ignore_errors=True)
