@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,17 @@ def journal_rows(table: pa.Table) -> list[tuple[Any, ...]]:
             values = [_metadata_text(value) for value in values]
         columns.append(values)
     return list(zip(*columns, strict=True))
+
+
+def from_journal_row(row: Sequence[Any]) -> dict[str, Any]:
+    """One row of the journal as ``schema.from_row`` takes it, with user_key."""
+    values = dict(zip(JOURNAL_COLUMNS, row, strict=True))
+    for name in TIME_COLUMNS:
+        if values[name] is not None:
+            values[name] = rules.EPOCH + timedelta(microseconds=values[name])
+    values["event_id"], values["cart_id"] = bytes(values["event_id"]), bytes(values["cart_id"])
+    values["metadata"] = _metadata_pairs(values["metadata"])
+    return values
 
 
 def from_journal(rows: Sequence[Sequence[Any]]) -> pa.Table:

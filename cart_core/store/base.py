@@ -103,7 +103,7 @@ class Store(ABC):
                 raise InvalidEvent([Problem(name, moment, rules.Moment().wording)])
         return [
             each
-            for each in schema.to_envelopes(self._events(id_of(cart_id), 0))
+            for each in self._history(id_of(cart_id))
             if (version is None or each.version <= version)
             and (at is None or each.timestamp <= at)
             and (known_at is None or (each.recorded_at is not None and each.recorded_at <= known_at))
@@ -134,7 +134,7 @@ class Store(ABC):
     def _admit(self, table: pa.Table, *, whole: bool) -> Admission: ...
 
     @abstractmethod
-    def _events(self, cart_id: bytes, after_version: int) -> pa.Table: ...
+    def _history(self, cart_id: bytes) -> list[Envelope]: ...
 
     @abstractmethod
     def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:

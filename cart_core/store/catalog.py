@@ -22,7 +22,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    position {int} NOT NULL, recorded_at {int} NOT NULL, generation {int} NOT NULL,
+    position {int} NOT NULL, recorded_at {int} NOT NULL, generation {int} NOT NULL, forgotten {int} NOT NULL,
     running_hash {blob} NOT NULL
 );
 CREATE TABLE IF NOT EXISTS users (user_key {serial}, user_id TEXT NOT NULL UNIQUE);
@@ -133,6 +133,10 @@ class Catalog(ABC):
         """One exclusive transaction, durable when it ends, undone where it raises."""
 
     @abstractmethod
+    def erase(self) -> None:
+        """Make sure that nothing deleted is left in the database's own files."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close every connection of this process."""
 
@@ -152,7 +156,7 @@ def create(db: Connection, types: dict[str, str], triggers: Iterable[str], store
         db.execute(statement)
     db.execute("INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT DO NOTHING", (str(SCHEMA_VERSION),))
     db.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (store_id,))
-    db.execute("INSERT INTO state VALUES (1, 0, 0, 0, ?) ON CONFLICT DO NOTHING", (b"\0" * 32,))
+    db.execute("INSERT INTO state VALUES (1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING", (b"\0" * 32,))
     check_version(db)
 
 
@@ -244,6 +248,11 @@ def journal_count(db: Connection, first: int, last: int) -> int:
 def journal_hash(db: Connection, position: int) -> bytes:
     """The running hash up to a journal row."""
     return bytes(db.execute("SELECT running_hash FROM journal WHERE position = ?", (position,)).fetchone()[0])
+
+
+def journal_hashes(db: Connection) -> list[bytes]:
+    """The running hashes of all journal rows, by position."""
+    return [bytes(row[0]) for row in db.execute("SELECT running_hash FROM journal ORDER BY position").fetchall()]
 
 
 def delete_sealed(db: Connection, first: int, last: int) -> None:
@@ -359,6 +368,17 @@ def user_names(db: Connection, keys: Sequence[int] | None = None) -> dict[int, s
         marks = ", ".join("?" * len(part))
         names.update(db.execute(f"SELECT user_key, user_id FROM users WHERE user_key IN ({marks})", part).fetchall())  # noqa: S608
     return names
+
+
+def delete_user(db: Connection, user_id: str) -> bool:
+    """Strike a user's link to their pseudonym off; returns whether there was one."""
+    db.execute("UPDATE state SET forgotten = forgotten + 1 WHERE id = 1")
+    return bool(db.execute("DELETE FROM users WHERE user_id = ?", (user_id,)).rowcount)
+
+
+def forgotten(db: Connection) -> int:
+    """How many times a user was forgotten."""
+    return int(db.execute("SELECT forgotten FROM state WHERE id = 1").fetchone()[0])
 
 
 def user_count(db: Connection) -> int:

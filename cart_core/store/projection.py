@@ -32,11 +32,6 @@ def current(store: CartStore) -> dict[str, Path]:
     return {name: folder / f"{name}.parquet" for name in TABLES}
 
 
-def clear(store: CartStore) -> None:
-    """Remove what is kept."""
-    shutil.rmtree(store.path / "cache" / "projection", ignore_errors=True)
-
-
 def _fold(store: CartStore, folder: Path, position: int) -> None:
     trial = folder.with_name(f"{folder.name}-{uuid4().hex[:8]}")
     trial.mkdir(parents=True)

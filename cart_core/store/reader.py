@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cart_core import schema
+from cart_core.events import Envelope
 from cart_core.store import at_rest, catalog, layout
 from cart_core.store.catalog import Connection, Segment
 from cart_core.store.index import IndexCache, SegmentIndex
@@ -63,19 +65,19 @@ class Reader:
             found[row] = newest[ids[row].tobytes()]
         return found
 
-    def cart(self, db: Connection, cart_id: bytes, after_version: int = 0) -> pa.Table:
-        """The events of one cart past a version as AT_REST, by version."""
-        parts = []
+    def history(self, db: Connection, cart_id: bytes, after_version: int = 0) -> list[Envelope]:
+        """The events of one cart past a version, by version."""
+        rows = [at_rest.from_journal_row(row) for row in catalog.journal_of_cart(db, cart_id, after_version)]
         key = cart_key(cart_id)
         for segment in self.segments(db):
             place = self.indexes.get(segment).cart(key, cart_id)
             if place is not None and place[2] > after_version:
                 part = self.folder.read_rows(segment, place[0], place[1])
-                parts.append(part.filter(pa.array(part["version"].to_numpy() > after_version)))
-        parts.append(at_rest.from_journal(catalog.journal_of_cart(db, cart_id, after_version)))
-        whole = pa.concat_tables(parts)
-        versions = whole["version"].to_numpy()
-        return whole if (np.diff(versions) > 0).all() else whole.take(pa.array(np.argsort(versions)))
+                rows += part.filter(pa.array(part["version"].to_numpy() > after_version)).to_pylist()
+        names = catalog.user_names(db, list({row["user_key"] for row in rows}))
+        for row in rows:
+            row["user_id"] = names.get(row["user_key"], f"{at_rest.FORGOTTEN}{row['user_key']}")
+        return [schema.from_row(row) for row in sorted(rows, key=itemgetter("version"))]
 
     def carts(self, db: Connection, ids: Array) -> pa.Table:
         """The events of many carts as AT_REST, by position."""

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -61,11 +61,12 @@ class SegmentFolder:
         return str(self.folder / file)
 
     def write(self, table: pa.Table) -> Segment:
-        """Write a table of AT_REST (in the order of its positions) as one file, synced to disk.
+        """Write a table of AT_REST as one file, synced to disk.
 
         The file is complete or has another name: a crash leaves a ``.tmp`` that ``sweep`` removes.
         """
-        name = f"{table['position'][0].as_py():012d}-{uuid4().hex[:8]}.parquet"
+        places = pc.min_max(table["position"]).as_py()
+        name = f"{places['min']:012d}-{uuid4().hex[:8]}.parquet"
         temporary = self.folder / f"{name}.tmp"
         write_parquet(layout.laid_out(table), temporary)
         with temporary.open("rb") as written:
@@ -77,8 +78,8 @@ class SegmentFolder:
         times = pc.min_max(table["timestamp"].cast(pa.int64())).as_py()
         return Segment(
             file=name,
-            first_position=table["position"][0].as_py(),
-            last_position=table["position"][-1].as_py(),
+            first_position=places["min"],
+            last_position=places["max"],
             rows=len(table),
             size_bytes=(self.folder / name).stat().st_size,
             sha256=digest,
@@ -90,13 +91,16 @@ class SegmentFolder:
         """Remove a file that no catalog names any more."""
         (self.folder / file).unlink(missing_ok=True)
 
-    def files(self) -> set[str]:
-        """The names of all finished files in the folder."""
-        return {path.name for path in self.folder.glob("*.parquet")}
-
-    def leftovers(self) -> list[Path]:
-        """What writers that died left behind."""
-        return sorted(self.folder.glob("*.tmp"))
+    def remove_strays(self, named: set[str], older_than_s: float) -> int:
+        """Remove files that no catalog names and that were last written before a moment; returns how many."""
+        strays = [
+            path
+            for path in self.folder.iterdir()
+            if path.name not in named and path.suffix in (".parquet", ".tmp") and path.stat().st_mtime < older_than_s
+        ]
+        for path in strays:
+            path.unlink(missing_ok=True)
+        return len(strays)
 
     def open(self, file: str) -> pq.ParquetFile:
         """Open a file for reading. Raises StoreCorrupt where it is missing or torn."""
@@ -144,13 +148,6 @@ class SegmentFolder:
         moved = np.repeat(np.r_[0, np.cumsum(sizes)[:-1]] - starts, np.searchsorted(rows, ends[groups]) - np.searchsorted(rows, starts))
         part = self._read_groups(segment, [int(group) for group in groups], None)
         return overlaid(part.take(pa.array(rows + moved)), segment)
-
-    def bucket_tables(
-        self, segment: Segment, bounds: Sequence[int], columns: Sequence[str] | None = None
-    ) -> Iterator[pa.Table]:
-        """The segment's rows bucket range by bucket range: rows bounds[i] to bounds[i + 1] of its file."""
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-            yield self.read_rows(segment, start, stop - start, columns) if stop > start else empty(columns)
 
     def _row_group_ends(self, segment: Segment) -> Any:
         metadata = self.open(segment.file).metadata

@@ -78,6 +78,16 @@ class SqliteCatalog(Catalog):
                     db.execute("ROLLBACK")
                 raise
 
+    def erase(self) -> None:
+        """Empty the write-ahead log, so that nothing deleted is left in it.
+
+        Raises StoreBusy where a reader holds on to it for longer than the timeout.
+        """
+        with translated(self.place):
+            busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreBusy(f"{self.place}: a reader holds the old log; what was deleted goes at the next checkpoint")
+
     def close(self) -> None:
         """Close every connection of this process."""
         while self._open:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -14,11 +16,14 @@ import pyarrow as pa
 
 from cart_core import schema
 from cart_core.errors import StoreNotFound, StoreReadOnly
-from cart_core.store import at_rest, catalog, scanning, sealing
-from cart_core.store.base import Clock, Store
+from cart_core.events import Envelope
+from cart_core.projector import CartState
+from cart_core.store import at_rest, catalog, compaction, forgetting, scanning, sealing, verifying
+from cart_core.store.base import Clock, Store, id_of
 from cart_core.store.bulk import BulkWriter
 from cart_core.store.catalog import Catalog
 from cart_core.store.index import IndexCache
+from cart_core.store.live import LiveStates
 from cart_core.store.reader import Reader
 from cart_core.store.requests import Append
 from cart_core.store.results import Admission, Compacted, Sealed, Verified
@@ -43,6 +48,7 @@ class CartStore(Store):
         self.folder = folder
         self.indexes = IndexCache(path / "cache" / "index", folder)
         self.reader = Reader(folder, self.indexes)
+        self._states = LiveStates(catalog_, self.reader)
         self._writer = Writer(catalog_, self.reader, self.clock)
         self._bulk = BulkWriter(catalog_, self.reader, self.clock)
 
@@ -82,10 +88,24 @@ class CartStore(Store):
     def _admit(self, table: pa.Table, *, whole: bool) -> Admission:
         return self._bulk.admit(table, whole=whole)
 
-    def _events(self, cart_id: bytes, after_version: int) -> pa.Table:
+    def _history(self, cart_id: bytes) -> list[Envelope]:
         with self.catalog.reading() as db:
-            stored = self.reader.cart(db, cart_id, after_version)
-            return at_rest.with_names(stored, self._names(db, stored))
+            return self.reader.history(db, cart_id)
+
+    def cart(
+        self,
+        cart_id: str | UUID,
+        version: int | None = None,
+        at: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> CartState:
+        """The state of a cart, now or under the bounds of ``read``; an unknown cart is the empty one at version 0.
+
+        States are kept in memory and only what came since is folded, so a long cart is as quick as a short one.
+        """
+        if version is not None or at is not None or known_at is not None:
+            return super().cart(cart_id, version, at, known_at)
+        return self._states.get(id_of(cart_id))
 
     def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Events with after < position <= until as a lazy frame with the columns of EVENTS (or some of them).
@@ -150,17 +170,31 @@ class CartStore(Store):
         """Move the journal into segments; nothing that a reader sees changes, and a crash leaves before or after."""
         return sealing.seal(self.catalog, self.folder, self.clock)
 
-    def compact(self) -> Compacted:
-        """Rewrite small segments as large ones; nothing that a reader sees changes."""
-        raise NotImplementedError
+    def compact(self, grace: timedelta = compaction.GRACE) -> Compacted:
+        """Rewrite small segments as large ones; nothing that a reader sees changes.
+
+        Replaced files stay for ``grace``, as readers may hold them. A crash leaves before or after.
+        """
+        return compaction.compact(self.catalog, self.folder, self.indexes, self.clock, grace)
 
     def verify(self) -> Verified:
-        """Check every event, file and link of the chain."""
-        raise NotImplementedError
+        """Check every event, file and link of the chain; each problem found names its place."""
+        return verifying.verify(self.catalog, self.folder)
 
     def forget(self, user_id: str) -> bool:
-        """Remove the link from a person to their events for good. Returns whether there was one."""
-        raise NotImplementedError
+        """Remove the link from a person to their events for good. Returns whether there was one.
+
+        Events keep the pseudonym, so totals and proofs stay. The id also goes from views, inputs, derived tables,
+        set-aside rows and whatever else lies in the store's folder; backups and exports are not covered.
+        """
+        with self.catalog.writing() as db:
+            key = catalog.find_user(db, user_id)
+            catalog.delete_user(db, user_id)
+            catalog.change_files(db)
+        self.catalog.erase()
+        shutil.rmtree(self.path / "cache" / "projection", ignore_errors=True)
+        changed = forgetting.scrub(self.path, user_id, key or 0)
+        return key is not None or bool(changed)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with the views events, carts and lines of this moment (ids as text).

@@ -1,0 +1,97 @@
+"""Compaction: neighbouring small segments become one large file; readers see no difference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from cart_core import rules
+from cart_core.store import catalog
+from cart_core.store.catalog import Catalog, Segment
+from cart_core.store.index import IndexCache
+from cart_core.store.results import Compacted
+from cart_core.store.segments import SegmentFolder
+
+TARGET_BYTES = 128 * 2**20
+TARGET_ROWS = 4_000_000
+GROWTH = 2
+GRACE = timedelta(hours=1)
+
+
+def compact(
+    catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, clock: Callable[[], datetime], grace: timedelta = GRACE
+) -> Compacted:
+    """Rewrite runs of small neighbours as one file each, and remove files that were retired longer than ``grace`` ago.
+
+    A segment is rewritten only together with newer ones of at least half its size, so that an event is rewritten a
+    number of times that grows with the logarithm of the store. A crash leaves before or after, and stray files
+    that a later sweep removes.
+    """
+    with catalog_.reading() as db:
+        live = catalog.segments(db)
+    before = after = 0
+    for group in groups(live):
+        if _rewrite(catalog_, folder, group, rules.to_micros(clock())):
+            before, after = before + len(group), after + 1
+    return Compacted(before, after, sweep(catalog_, folder, indexes, clock, grace))
+
+
+def groups(live: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Runs of neighbours that are worth rewriting as one, newest first."""
+    group: list[Segment] = []
+    for segment in sorted(live, key=lambda each: -each.first_position):
+        if group and _joins(segment, group):
+            group.insert(0, segment)
+            continue
+        if len(group) > 1:
+            yield group
+        group = [segment]
+    if len(group) > 1:
+        yield group
+
+
+def sweep(
+    catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, clock: Callable[[], datetime], grace: timedelta
+) -> int:
+    """Remove files that were retired longer than ``grace`` ago, and what dead writers left; returns how many."""
+    with catalog_.reading() as db:
+        retired = catalog.segments(db, retired=True)
+        named = {each.file for each in (*retired, *catalog.segments(db))}
+    limit = rules.to_micros(clock() - grace)
+    old = [each for each in retired if each.retired_us is not None and each.retired_us <= limit]
+    for segment in old:
+        folder.remove(segment.file)
+        indexes.forget(segment.file)
+        with catalog_.writing() as db:
+            catalog.drop_segment(db, segment.file)
+    return len(old) + folder.remove_strays(named, older_than_s=time.time() - grace.total_seconds())
+
+
+def _joins(segment: Segment, group: list[Segment]) -> bool:
+    rows = sum(each.rows for each in group)
+    size = sum(each.size_bytes for each in group)
+    return (
+        segment.last_position + 1 == group[0].first_position
+        and segment.rows <= GROWTH * rows
+        and segment.rows + rows <= TARGET_ROWS
+        and segment.size_bytes + size <= TARGET_BYTES
+    )
+
+
+def _rewrite(catalog_: Catalog, folder: SegmentFolder, group: list[Segment], now_us: int) -> bool:
+    written = folder.write(pa.concat_tables(folder.read(each) for each in group))
+    with catalog_.writing() as db:
+        live = {each.file for each in catalog.segments(db)}
+        current = all(each.file in live for each in group)
+        if current:
+            catalog.add_segment(db, written)
+            for each in group:
+                catalog.retire_segment(db, each.file, now_us)
+            catalog.change_files(db)
+    if not current:
+        folder.remove(written.file)
+    return current
+
