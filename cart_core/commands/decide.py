@@ -72,11 +72,15 @@ _INVALID = {
 
 def _add_item(state: CartState, command: AddItem) -> Decision:
     _check_quantity(command.quantity, least=1)
-    currency = command.currency.upper() if isinstance(command.currency, str) else command.currency
     item = ItemAdded(
-        command.product_id, command.product_name, command.quantity, command.price_cents, currency, command.image_url
+        command.product_id,
+        command.product_name,
+        command.quantity,
+        command.price_cents,
+        _in_capitals(command.currency),
+        command.image_url,
     )
-    _check_currency(state, currency)
+    _check_currency(state, item.currency)
     line = state.line(command.product_id)
     if line is None:
         return _decision(item)
@@ -129,7 +133,7 @@ def _expire_coupon(state: CartState, command: ExpireCoupon) -> Decision:
 
 def _update_price(state: CartState, command: UpdatePrice) -> Decision:
     line = _line(state, command.product_id)
-    if command.currency is not None and command.currency.upper() != line.currency.upper():
+    if command.currency is not None and _in_capitals(command.currency) != line.currency.upper():
         raise Refused(
             "second_currency",
             f"{shown(line.product_id)} is in the cart at a price in {line.currency}, not in {command.currency}",
@@ -138,14 +142,14 @@ def _update_price(state: CartState, command: UpdatePrice) -> Decision:
     return Decision() if line.price_cents == command.price_cents else _decision(changed)
 
 
-def _mark_abandoned(state: CartState, command: MarkAbandoned) -> Decision:
+def _mark_abandoned(state: CartState, _: MarkAbandoned) -> Decision:
     _check_filled(state)
     if state.status == "abandoned" or state.last_activity_at is None:
         raise Refused("already_abandoned", f"cart {state.cart_id} is marked as abandoned already")
     return _decision(CartAbandoned(state.last_activity_at))
 
 
-def _start_checkout(state: CartState, command: StartCheckout) -> Decision:
+def _start_checkout(state: CartState, _: StartCheckout) -> Decision:
     _check_filled(state)
     return _decision(CheckoutStarted())
 
@@ -199,6 +203,10 @@ def _check_quantity(quantity: object, least: int) -> None:
         )
     if quantity > MAX_QUANTITY:
         raise Refused("too_many", f"quantity is {quantity}, but a line holds at most {MAX_QUANTITY}")
+
+
+def _in_capitals(currency: Any) -> Any:
+    return currency.upper() if isinstance(currency, str) else currency
 
 
 def _check_currency(state: CartState, currency: str) -> None:

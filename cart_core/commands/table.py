@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
@@ -110,7 +110,11 @@ COMMANDS: dict[str, Command] = {
     "merge 3 soap at 3900, 1 tea: keep_source": MergeCart(GUESTS, "keep_source"),
     "hand over to another cart": HandOver(str(GUEST)),
 }
-UNDOS = {"undo": undo, "redo": redo, "redo after that undo": lambda past: redo(past + written(undo(past), past))}
+UNDOS: dict[str, Callable[[Sequence[Envelope]], Decision]] = {
+    "undo": undo,
+    "redo": redo,
+    "redo after that undo": lambda past: redo([*past, *written(undo(past), past)]),
+}
 
 
 def page() -> str:
@@ -131,8 +135,8 @@ INTRODUCTION = """# Commands
 What each command does to a cart in each state: the events that are appended, in order, or the name under which it is
 refused. This page is written by the code (`python -m cart_core.commands.table`) and checked by a test.
 
-All events of one command share `metadata.command_id`. Undo passes over what the shop did (prices, expiries, abandonment,
-checkout started); what it appends carries `metadata.undoes`, and a redo's events `metadata.redoes`."""
+All events of one command share `metadata.command_id`. Undo passes over what the shop did (prices, expiries,
+abandonment, checkout started); what it appends carries `metadata.undoes`, and a redo's events `metadata.redoes`."""
 REFUSED = "## Refusals"
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 from cart_core.commands import Decision
 from cart_core.events import Envelope, Event
-from cart_core.projector import CartState, fold
+from cart_core.projector import CartState, Line, fold
 
 CART = "00000000-0000-4000-8000-00000000000a"
 OTHER = "00000000-0000-4000-8000-00000000000b"
@@ -59,3 +59,10 @@ class History:
 def cart_of(*events: Event, cart_id: str = CART) -> CartState:
     """The cart of these events, as another system wrote them."""
     return History(cart_id).foreign(*events).state
+
+
+def line_of(state: CartState, product_id: str = "soap") -> Line:
+    """The product's line, which must be there."""
+    line = state.line(product_id)
+    assert line is not None
+    return line

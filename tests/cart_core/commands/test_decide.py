@@ -33,7 +33,7 @@ from cart_core.events import (
     PriceUpdated,
     QuantityChanged,
 )
-from tests.cart_core.commands.carts import CART, OTHER, at, cart_of
+from tests.cart_core.commands.carts import CART, OTHER, at, cart_of, line_of
 
 SOAP = ItemAdded("soap", "Soap", 3, 2900, "USD")
 TEN = CouponApplied("TEN", "percentage", 10)
@@ -57,7 +57,7 @@ def test_adding_again_raises_the_quantity_and_keeps_the_original_price() -> None
     """3 at 2900 and 2 more at 3900 are 5 units, the line's original price still 2900 (the seed: 2 at 3900)."""
     decision = decide(cart_of(SOAP), AddItem("soap", "Soap", 3900, 2))
     assert list(decision) == [QuantityChanged("soap", 3, 5), PriceUpdated("soap", 2900, 3900, "re-added")]
-    line = cart_of(SOAP, *decision).line("soap")
+    line = line_of(cart_of(SOAP, *decision))
     assert (line.quantity, line.price_cents, line.original_price_cents, line.added_at) == (5, 3900, 2900, at(1))
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cart_core.commands import AddItem, HandOver, MergeCart, UpdatePrice, decide, redo, undo
+from cart_core.commands import HandOver, MergeCart, UpdatePrice, decide, redo, undo
 from cart_core.commands.words import Strategy
 from cart_core.errors import Refused
 from cart_core.events import (
@@ -20,7 +20,7 @@ from cart_core.events import (
     QuantityChanged,
 )
 from cart_core.projector import CartState
-from tests.cart_core.commands.carts import CART, OTHER, History, at, cart_of
+from tests.cart_core.commands.carts import CART, OTHER, History, at, cart_of, line_of
 
 SOAP = ItemAdded("soap", "Soap", 2, 2900, "USD")
 TEA = ItemAdded("tea", "Tea", 1, 500, "USD")
@@ -28,6 +28,7 @@ STRATEGIES: list[Strategy] = ["sum", "keep_target", "keep_source"]
 
 
 def guest(*events: Event) -> CartState:
+    """The guest's cart."""
     return cart_of(*events, cart_id=OTHER)
 
 
@@ -148,8 +149,8 @@ def test_law_nothing_vanishes_and_no_line_is_doubled(mine: list[Event], theirs: 
         assert line.quantity == min(expected[how] or 0, 999)
 
 
-@given(LINES, LINES, st.sampled_from(STRATEGIES), st.integers(10, 20))
-def test_law_one_undo_takes_a_merge_back(mine: list[Event], theirs: list[Event], how: Strategy, price: int) -> None:
+@given(LINES, LINES, st.sampled_from(STRATEGIES))
+def test_law_one_undo_takes_a_merge_back(mine: list[Event], theirs: list[Event], how: Strategy) -> None:
     """The target is as it was before, and one redo merges again, whatever the merge did."""
     history = History().foreign(*mine)
     before = history.state
@@ -166,10 +167,9 @@ def test_a_merge_that_changes_only_a_price_can_be_undone() -> None:
     """It is the shopper's command, not the shop's price change."""
     history = History().foreign(SOAP)
     history.command(decide(history.state, MergeCart(guest(ItemAdded("soap", "Soap", 2, 3900, "USD")), "keep_source")))
-    history.command(decide(history.state, AddItem("tea", "Tea", 5)))
-    for price in (None, 2900):
-        history.command(undo(history.envelopes))
-        assert price is None or history.state.line("soap").price_cents == price
+    assert line_of(history.state).price_cents == 3900
+    history.command(undo(history.envelopes))
+    assert line_of(history.state).price_cents == 2900
 
 
 def test_a_price_of_the_shop_after_a_merge_stays() -> None:
@@ -178,5 +178,5 @@ def test_a_price_of_the_shop_after_a_merge_stays() -> None:
     history.command(decide(history.state, MergeCart(guest(ItemAdded("soap", "Soap", 2, 3900, "USD")))))
     history.command(decide(history.state, UpdatePrice("soap", 4500, "supplier")))
     history.command(undo(history.envelopes))
-    line = history.state.line("soap")
+    line = line_of(history.state)
     assert (line.quantity, line.price_cents, line.original_price_cents, line.added_at) == (2, 4500, 2900, at(1))

@@ -25,8 +25,6 @@ from cart_core.commands import (
 )
 from cart_core.errors import Refused
 from cart_core.events import (
-    CheckoutCompleted,
-    CheckoutStarted,
     CouponApplied,
     CouponRemoved,
     Event,
@@ -36,7 +34,7 @@ from cart_core.events import (
     QuantityChanged,
 )
 from cart_core.projector import CartState
-from tests.cart_core.commands.carts import History, at
+from tests.cart_core.commands.carts import History, at, line_of
 
 SOAP = AddItem("soap", "Soap", 2900)
 TEA = AddItem("tea", "Tea", 500, 2)
@@ -56,16 +54,19 @@ def content(state: CartState) -> tuple:
 
 
 def take_back(history: History) -> CartState:
+    """Undo; the cart afterwards."""
     history.command(undo(history.envelopes))
     return history.state
 
 
 def carry_out_again(history: History) -> CartState:
+    """Redo; the cart afterwards."""
     history.command(redo(history.envelopes))
     return history.state
 
 
 def products(state: CartState) -> set[str]:
+    """Which products the cart holds."""
     return {line.product_id for line in state.lines}
 
 
@@ -112,7 +113,7 @@ def test_undoing_a_removal_restores_both_prices() -> None:
         ItemAdded("soap", "Soap", 1, 2900, "USD"),
         PriceUpdated("soap", 2900, 3900, "undo"),
     ]
-    line = take_back(history).line("soap")
+    line = line_of(take_back(history))
     assert (line.original_price_cents, line.price_cents, line.added_at) == (2900, 3900, at(1))
 
 
@@ -150,20 +151,20 @@ def test_undoing_a_coupon_removal_restores_the_order() -> None:
 def test_an_old_quantity_that_lies_is_not_trusted() -> None:
     """The seed gave 99 units back because an event said so."""
     history = History().foreign(ItemAdded("soap", "Soap", 2, 2900, "USD"), QuantityChanged("soap", 99, 4))
-    assert take_back(history).line("soap").quantity == 2
+    assert line_of(take_back(history)).quantity == 2
 
 
 def test_a_price_change_in_between_stays() -> None:
     """The shop's price outlives the undo of an older command."""
     history = given_commands(SOAP, SetQuantity("soap", 5), UpdatePrice("soap", 3900, "supplier"))
-    line = take_back(history).line("soap")
+    line = line_of(take_back(history))
     assert (line.quantity, line.price_cents, line.original_price_cents) == (1, 3900, 2900)
 
 
 def test_a_price_change_after_a_re_add_stays_when_that_is_undone() -> None:
     """A re-add's own price goes with it, a later one of the shop does not."""
     history = given_commands(SOAP, AddItem("soap", "Soap", 3900), UpdatePrice("soap", 4500, "supplier"))
-    line = take_back(history).line("soap")
+    line = line_of(take_back(history))
     assert (line.quantity, line.price_cents, line.original_price_cents) == (1, 4500, 2900)
 
 
@@ -172,7 +173,7 @@ def test_a_price_change_while_the_line_was_out_is_kept() -> None:
     history = History().foreign(
         ItemAdded("soap", "Soap", 1, 2900, "USD"), ItemRemoved("soap"), PriceUpdated("soap", 2900, 3900, "supplier")
     )
-    line = take_back(history).line("soap")
+    line = line_of(take_back(history))
     assert (line.price_cents, line.original_price_cents) == (3900, 2900)
 
 
@@ -183,7 +184,7 @@ def test_the_shops_events_are_passed_over() -> None:
     take_back(history)
     for command in (UpdatePrice("tea", 600, "x"), ExpireCoupon("TEN"), StartCheckout(), MarkAbandoned()):
         history.command(decide(history.state, command))
-    assert carry_out_again(history).line("tea").quantity == 3
+    assert line_of(carry_out_again(history), "tea").quantity == 3
     take_back(history)
     assert products(take_back(history)) == {"soap"}
     assert products(take_back(history)) == set()
