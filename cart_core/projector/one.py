@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from cart_core import rules
 from cart_core.errors import OutOfOrder
@@ -212,7 +212,7 @@ class CartFold:
             self._first_event_at = envelope.timestamp
         self.version = envelope.version
         self._last_event_at = envelope.timestamp
-        _RULES[envelope.event.type](self, envelope)
+        self._rules[envelope.event.type](self, envelope)
 
     def state(self) -> CartState:
         """The cart as it stands."""
@@ -319,18 +319,17 @@ class CartFold:
         applied = [each for same_code in self._coupons.values() for each in same_code]
         return (coupon for _, coupon in sorted(applied, key=lambda each: each[0]))
 
-
-_RULES: dict[str, Callable[[CartFold, Envelope], None]] = {
-    "ItemAdded": CartFold._item_added,
-    "ItemRemoved": CartFold._item_removed,
-    "QuantityChanged": CartFold._quantity_changed,
-    "CouponApplied": CartFold._coupon_applied,
-    "CouponRemoved": CartFold._coupon_removed,
-    "PriceUpdated": CartFold._price_updated,
-    "CartAbandoned": CartFold._cart_abandoned,
-    "CheckoutStarted": CartFold._checkout_started,
-    "CheckoutCompleted": CartFold._checkout_completed,
-}
+    _rules: ClassVar[dict[str, Callable[[CartFold, Envelope], None]]] = {
+        "ItemAdded": _item_added,
+        "ItemRemoved": _item_removed,
+        "QuantityChanged": _quantity_changed,
+        "CouponApplied": _coupon_applied,
+        "CouponRemoved": _coupon_removed,
+        "PriceUpdated": _price_updated,
+        "CartAbandoned": _cart_abandoned,
+        "CheckoutStarted": _checkout_started,
+        "CheckoutCompleted": _checkout_completed,
+    }
 
 
 def added_at(envelope: Envelope) -> datetime:
