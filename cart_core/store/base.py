@@ -92,18 +92,20 @@ class Store(ABC):
         version: int | None = None,
         at: datetime | None = None,
         known_at: datetime | None = None,
+        *,
+        after: int = 0,
     ) -> list[Envelope]:
         """The events of a cart by version: up to a version, that happened by ``at``, recorded by ``known_at``.
 
-        All bounds are inclusive; an unknown cart has no events. Raises InvalidEvent for a bad id or a time
-        without a zone.
+        These bounds are inclusive; with ``after`` only events past that version are read, which is quick for a long
+        cart. An unknown cart has no events. Raises InvalidEvent for a bad id or a time without a zone.
         """
         for name, moment in (("at", at), ("known_at", known_at)):
             if moment is not None and not rules.Moment().allows(moment):
                 raise InvalidEvent([Problem(name, moment, rules.Moment().wording)])
         return [
             each
-            for each in self._history(id_of(cart_id))
+            for each in self._history(id_of(cart_id), after)
             if (version is None or each.version <= version)
             and (at is None or each.timestamp <= at)
             and (known_at is None or (each.recorded_at is not None and each.recorded_at <= known_at))
@@ -134,7 +136,7 @@ class Store(ABC):
     def _admit(self, table: pa.Table, *, whole: bool) -> Admission: ...
 
     @abstractmethod
-    def _history(self, cart_id: bytes) -> list[Envelope]: ...
+    def _history(self, cart_id: bytes, after_version: int) -> list[Envelope]: ...
 
     @abstractmethod
     def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:

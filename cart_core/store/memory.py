@@ -85,8 +85,8 @@ class MemoryStore(Store):
         now = self.clock()
         return now if last is None else max(now, last)
 
-    def _history(self, cart_id: bytes) -> list[Envelope]:
-        return list(self._carts.get(cart_id, ()))
+    def _history(self, cart_id: bytes, after_version: int) -> list[Envelope]:
+        return self._carts.get(cart_id, [])[after_version:]
 
     def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Events with after < position <= until, by position."""

@@ -88,9 +88,9 @@ class CartStore(Store):
     def _admit(self, table: pa.Table, *, whole: bool) -> Admission:
         return self._bulk.admit(table, whole=whole)
 
-    def _history(self, cart_id: bytes) -> list[Envelope]:
+    def _history(self, cart_id: bytes, after_version: int) -> list[Envelope]:
         with self.catalog.reading() as db:
-            return self.reader.history(db, cart_id)
+            return self.reader.history(db, cart_id, after_version)
 
     def cart(
         self,
