@@ -40,7 +40,7 @@ class Problem:
         return f"{self.field} is {shown(self.value)}, but must be {self.rule}"
 
 
-class InvalidEvent(CartError, ValueError):  # noqa: N818 - the tree reads as what happened
+class InvalidEvent(CartError, ValueError):
     """An event or envelope breaks one or more rules; ``problems`` lists them all."""
 
     def __init__(self, problems: list[Problem], row: int | None = None) -> None:
@@ -80,7 +80,7 @@ class ConcurrencyError(CartError, RuntimeError):
         )
 
 
-class EventIdConflict(CartError, ValueError):  # noqa: N818
+class EventIdConflict(CartError, ValueError):
     """An event id is already in the store with other content."""
 
     def __init__(self, event_id: str, row: int | None = None) -> None:
@@ -92,7 +92,7 @@ class EventIdConflict(CartError, ValueError):  # noqa: N818
         )
 
 
-class VersionGap(CartError, ValueError):  # noqa: N818
+class VersionGap(CartError, ValueError):
     """A batch holds a later version of a cart without the one before it."""
 
     def __init__(self, cart_id: str, missing: int, row: int | None = None) -> None:
@@ -103,7 +103,7 @@ class VersionGap(CartError, ValueError):  # noqa: N818
         super().__init__(f"{place}version {missing} of cart {cart_id} is missing: versions are 1, 2, 3 ... without gaps")
 
 
-class OutOfOrder(CartError, ValueError):  # noqa: N818
+class OutOfOrder(CartError, ValueError):
     """An event reached a fold that is already at or past its version, or is the fold of another cart."""
 
     def __init__(self, cart_id: str, version: int, reached: int, other: str | None = None) -> None:
@@ -117,7 +117,7 @@ class OutOfOrder(CartError, ValueError):  # noqa: N818
         )
 
 
-class Refused(CartError, ValueError):  # noqa: N818
+class Refused(CartError, ValueError):
     """A command is refused by name; nothing was written.
 
     ``code`` is a stable snake_case word such as ``unknown_product`` that callers may branch on.

@@ -32,7 +32,7 @@ FEW_PRODUCTS = ("p1", "p2", "p10", "\uffee", "\U0001f6d2")
 FEW_COUPONS = ("TEN", "FIVE", "ten")
 FEW_CURRENCIES = ("USD", "USD", "USD", "EUR", "JPY")
 
-letters = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 names = st.text(letters, min_size=1, max_size=12) | st.just("n" * rules.TEXT_CHARS)
 texts = st.text(letters, max_size=12) | st.just("t" * rules.TEXT_CHARS)
 uuids = st.uuids().map(str)
