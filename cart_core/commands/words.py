@@ -176,8 +176,6 @@ REFUSALS: dict[str, str] = {
     "source_checked_out": "the cart to merge was checked out",
     "nothing_to_undo": "no command of the shopper is left to take back",
     "nothing_to_redo": "nothing was taken back since the last new command",
-    "price_mismatch": "the price is not the one in the shop's catalogue",
-    "not_in_catalogue": "the shop's catalogue has no price for the product",
     "invalid_quantity": "a quantity is a whole number, above 0 when adding",
     "invalid_price": "a price is a whole number of minor units above 0 (0 is allowed when the shop changes it)",
     "invalid_discount": "a discount is a percentage above 0 and at most 100, or a fixed whole sum above 0",
