@@ -14,16 +14,20 @@ Everything can be checked with SHA-256 and JSON alone (``||`` joins bytes, numbe
 
 from cart_core.ledger.canonical import canonical, canonical_json
 from cart_core.ledger.chain import GENESIS, SealedBatch, recorded_hash, running_hash
-from cart_core.ledger.tree import leaf, leaf_hash, merkle_root
+from cart_core.ledger.leaves import leaf_hash, leaf_hashes
+from cart_core.ledger.tree import inclusion_path, leaf, merkle_root, root_from_path
 
 __all__ = [
     "GENESIS",
     "SealedBatch",
     "canonical",
     "canonical_json",
+    "inclusion_path",
     "leaf",
     "leaf_hash",
+    "leaf_hashes",
     "merkle_root",
     "recorded_hash",
+    "root_from_path",
     "running_hash",
 ]

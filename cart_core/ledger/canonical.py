@@ -1,20 +1,20 @@
-"""Canonical JSON (RFC 8785) of any JSON value and, quickly, of one event: the bytes that a leaf hash is over.
+"""Canonical JSON (RFC 8785): of any JSON value, of one envelope, and of one row.
 
-An event's document is its envelope with ``userKey``, the store's number for the user, in place of ``userId``, and
-without ``recordedAt`` and ``position``: forgetting a user changes no hash, and an event's hash is known before its
-place is. Keys are sorted by UTF-16 code units; numbers print as ECMAScript prints them, save that integers keep all
-their digits also beyond 2**53, where RFC 8785 has no form for them.
+Keys are sorted by UTF-16 code units, and numbers print as ECMAScript prints them, save that integers keep all their
+digits also beyond 2**53, where RFC 8785 has no form for them.
 """
 
 from __future__ import annotations
 
 import json.encoder
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from cart_core import rules
+from cart_core import rules, schema
 from cart_core.events import FIELDS, Envelope, Field
 
 quoted: Callable[[str], str] = json.encoder.encode_basestring
@@ -30,19 +30,54 @@ def canonical_json(value: object) -> bytes:
 
 
 def canonical(envelope: Envelope, user_key: int) -> bytes:
-    """The canonical JSON of one event: what its leaf hash is over."""
-    metadata = f'"metadata":{_pairs(envelope.metadata.items())},' if envelope.metadata else ""
+    """The canonical JSON of one event: what its leaf hash is over.
+
+    It is the envelope's JSON with ``userKey``, the store's number for the user, in place of ``userId``, and without
+    ``recordedAt`` and ``position``: forgetting a user changes no hash, and an event's hash is known before its place.
+    """
     event = envelope.event
-    parts = []
-    for prefix, name, render in _TEMPLATES[event.type]:
-        value = getattr(event, name)
+    fields = []
+    for cell in _CELLS[event.type]:
+        value = getattr(event, cell.python)
         if value is not None:
-            parts.append(prefix + render(value))
-    return (
-        f'{{"cartId":"{envelope.cart_id}","event":{{{"".join(parts)}"type":"{event.type}"}},'
-        f'"eventId":"{envelope.event_id}",{metadata}"timestamp":"{rules.format_time(envelope.timestamp)}",'
-        f'"userKey":{user_key},"version":{envelope.version}}}'
-    ).encode()
+            fields.append(cell.prefix + cell.render(value))
+    return _assembled(
+        envelope.cart_id,
+        "".join(fields) + f'"type":"{event.type}"',
+        envelope.event_id,
+        _texts(envelope.metadata.items()),
+        rules.format_time(envelope.timestamp),
+        user_key,
+        envelope.version,
+    )
+
+
+def canonical_row(row: Mapping[str, Any]) -> bytes | None:
+    """The canonical JSON of one row at rest, or None where it is no event: a column too many, too few, or no time.
+
+    ``row`` holds the columns of EVENTS, ``user_key`` in place of ``user_id``, that are not null; ids as 16 bytes,
+    times as microseconds.
+    """
+    cells = _CELLS.get(row.get("type", ""))
+    if cells is None or not _ENVELOPE.issubset(row) or not _sound_payload(row, cells):
+        return None
+    metadata = row.get("metadata") or ()
+    if any(value is None for _, value in metadata):
+        return None
+    try:
+        shown = {name: value if name not in _TIMES else _moment(value) for name, value in row.items()}
+        fields = "".join(cell.prefix + cell.render(shown[cell.column]) for cell in cells if cell.column in row)
+    except (OverflowError, ValueError):
+        return None
+    return _assembled(
+        UUID(bytes=row["cart_id"]),
+        fields + f'"type":"{row["type"]}"',
+        UUID(bytes=row["event_id"]),
+        _texts(metadata),
+        rules.format_time(shown["timestamp"]),
+        row["user_key"],
+        row["version"],
+    )
 
 
 def number(value: float) -> str:
@@ -63,6 +98,32 @@ def sort_key(key: str) -> bytes:
     return key.encode("utf-16-be")
 
 
+def _assembled(
+    cart_id: object, event: str, event_id: object, metadata: str, timestamp: str, user_key: int, version: int
+) -> bytes:
+    return (
+        f'{{"cartId":"{cart_id}","event":{{{event}}},"eventId":"{event_id}",{metadata}'
+        f'"timestamp":"{timestamp}","userKey":{user_key},"version":{version}}}'
+    ).encode()
+
+
+def _texts(metadata: Iterable[tuple[str, str]]) -> str:
+    if not metadata:
+        return ""
+    pairs = sorted(metadata, key=lambda pair: sort_key(pair[0]))
+    return '"metadata":{' + ",".join([f"{quoted(key)}:{quoted(value)}" for key, value in pairs]) + "},"
+
+
+def _sound_payload(row: Mapping[str, Any], cells: list[_Cell]) -> bool:
+    columns = {cell.column for cell in cells}
+    required = {cell.column for cell in cells if cell.required}
+    return required <= row.keys() & schema.PAYLOAD_COLUMNS <= columns
+
+
+def _moment(micros: int) -> Any:
+    return rules.EPOCH + timedelta(microseconds=micros)
+
+
 def _text(value: object) -> str:
     if isinstance(value, str):
         return quoted(value)
@@ -73,21 +134,27 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return number(value)
     if isinstance(value, dict):
-        return _pairs(value.items())
+        pairs = sorted(value.items(), key=lambda pair: sort_key(pair[0]))
+        return "{" + ",".join(f"{quoted(key)}:{_text(each)}" for key, each in pairs) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_text, value)) + "]"
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _pairs(pairs: Iterable[tuple[str, Any]]) -> str:
-    ordered = sorted(pairs, key=lambda pair: sort_key(pair[0]))
-    return "{" + ",".join(f"{quoted(key)}:{_text(value)}" for key, value in ordered) + "}"
+class _Cell(NamedTuple):
+    """One field of an event as it is written: what stands before it, where it is, and how it is rendered."""
+
+    prefix: str
+    python: str
+    column: str
+    required: bool
+    render: Callable[[Any], str]
 
 
-def _template(specs: tuple[Field, ...]) -> list[tuple[str, str, Callable[[Any], str]]]:
-    """What to write before each field, the field, and how; ``type`` sorts behind the fields of every event type."""
+def _cells(specs: tuple[Field, ...]) -> list[_Cell]:
+    """The fields in canonical order; ``type`` sorts behind those of every event type."""
     return [
-        (f'"{spec.json}":', spec.python, _RENDER[type(spec.rule)])
+        _Cell(f'"{spec.json}":', spec.python, spec.column, spec.required, _RENDER[type(spec.rule)])
         for spec in sorted(specs, key=lambda spec: sort_key(spec.json))
     ]
 
@@ -95,8 +162,10 @@ def _template(specs: tuple[Field, ...]) -> list[tuple[str, str, Callable[[Any], 
 _RENDER: dict[type[Any], Callable[[Any], str]] = {
     rules.Whole: lambda value: f"{value},",
     rules.Text: lambda value: quoted(value) + ",",
-    rules.OneOf: lambda value: f'"{value}",',
+    rules.OneOf: lambda value: quoted(value) + ",",
     rules.Moment: lambda value: f'"{rules.format_time(value)}",',
-    rules.Amount: lambda value: (str(value) if type(value) is int else number(value)) + ",",
+    rules.Amount: lambda value: number(value) + ",",
 }
-_TEMPLATES = {name: _template(specs) for name, specs in FIELDS.items()}
+_CELLS = {name: _cells(specs) for name, specs in FIELDS.items()}
+_ENVELOPE = frozenset(("event_id", "cart_id", "version", "user_key", "timestamp"))
+_TIMES = frozenset(("timestamp", "last_activity_at"))
