@@ -26,14 +26,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class BulkWriter:
     """Admits tables of events: few rows through the journal, many as segments of their own."""
 
-    def __init__(self, catalog_: Catalog, reader: Reader, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, catalog_: Catalog, reader: Reader, clock: Callable[[], datetime], journal_rows: int = JOURNAL_ROWS
+    ) -> None:
         self._catalog = catalog_
         self._reader = reader
         self._clock = clock
+        self._journal_rows = journal_rows
 
     def admit(self, table: pa.Table, *, whole: bool) -> Admission:
         """Write what may enter; with ``whole``, nothing where any row is refused."""
-        if len(table) <= JOURNAL_ROWS:
+        if len(table) <= self._journal_rows:
             return self._admit_few(table, whole=whole)
         for _ in range(TRIES):
             with self._catalog.reading() as db:

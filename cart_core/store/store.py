@@ -20,7 +20,7 @@ from cart_core.events import Envelope
 from cart_core.projector import CartState
 from cart_core.store import at_rest, catalog, compaction, forgetting, scanning, sealing, verifying
 from cart_core.store.base import Clock, Store, id_of
-from cart_core.store.bulk import BulkWriter
+from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
 from cart_core.store.index import IndexCache
 from cart_core.store.live import LiveStates
@@ -41,7 +41,14 @@ class CartStore(Store):
     Any number of processes may have it open; readers never wait for writers. Open it with ``CartStore.open``.
     """
 
-    def __init__(self, path: Path, catalog_: Catalog, folder: SegmentFolder, clock: Clock | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        catalog_: Catalog,
+        folder: SegmentFolder,
+        clock: Clock | None,
+        journal_rows: int = JOURNAL_ROWS,
+    ) -> None:
         super().__init__(clock)
         self.path = path
         self.catalog = catalog_
@@ -50,7 +57,7 @@ class CartStore(Store):
         self.reader = Reader(folder, self.indexes)
         self._states = LiveStates(catalog_, self.reader)
         self._writer = Writer(catalog_, self.reader, self.clock)
-        self._bulk = BulkWriter(catalog_, self.reader, self.clock)
+        self._bulk = BulkWriter(catalog_, self.reader, self.clock, journal_rows)
 
     @classmethod
     def open(
@@ -61,10 +68,12 @@ class CartStore(Store):
         segments: str | None = None,
         clock: Clock | None = None,
         create: bool = True,
+        journal_rows: int = JOURNAL_ROWS,
     ) -> CartStore:
         """Open the store in a folder, making one where there is none and ``create`` allows.
 
-        ``clock`` gives the moment of recording. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew.
+        ``clock`` gives the moment of recording; batches of more than ``journal_rows`` events become segments at
+        once. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew.
         """
         if path is None or catalog is not None or segments is not None:
             raise StoreNotFound("name the store's folder")
@@ -77,7 +86,7 @@ class CartStore(Store):
             folder = SegmentFolder(home / "segments")
         except OSError as error:
             raise StoreReadOnly(f"the store's folder {home} cannot be made: {error}") from error
-        return cls(home, SqliteCatalog(place), folder, clock)
+        return cls(home, SqliteCatalog(place), folder, clock, journal_rows)
 
     def _submit(self, request: Append) -> int:
         return self._writer.submit(request)

@@ -1,0 +1,48 @@
+"""Stores of every kind for the contract suite, and a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cart_core.store import CartStore, MemoryStore
+from cart_core.store.base import Store
+
+
+class SteppingClock:
+    """A clock that tells one second more at each look."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+Kinds = dict[str, Callable[[Path, SteppingClock], Store]]
+KINDS: Kinds = {
+    "memory": lambda _path, clock: MemoryStore(clock),
+    "sqlite": lambda path, clock: CartStore.open(path / "store", clock=clock),
+    "sqlite, every batch a segment": lambda path, clock: CartStore.open(path / "store", clock=clock, journal_rows=0),
+}
+
+
+@pytest.fixture
+def ticking() -> SteppingClock:
+    return SteppingClock()
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path, ticking: SteppingClock) -> Iterator[Store]:
+    with KINDS[request.param](tmp_path, ticking) as opened:
+        yield opened
+
+
+@pytest.fixture
+def durable(tmp_path: Path, ticking: SteppingClock) -> Iterator[CartStore]:
+    with CartStore.open(tmp_path / "store", clock=ticking) as opened:
+        yield opened
