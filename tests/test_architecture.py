@@ -1,0 +1,168 @@
+"""The walls of docs/architecture.md stand, and each of them bites."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("cart_core", "pipelines")
+CONTRACTS = {
+    contract["id"]: contract
+    for contract in tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
+LINTER = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+CLOCK = re.compile(r"(.+\.)?(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime|ctime)|(time|time_ns|localtime|gmtime)")
+CLOCK_READERS = (
+    "cart_core/cli/",
+    "cart_core/ingest",
+    "cart_core/service/",
+    "cart_core/store/requests.py",  # the store's clock where it is handed none
+    "pipelines/commands.py",
+    "pipelines/defs/",
+)
+DISK = re.compile(r"open|.+\.(open|read_[a-z]+|scan_[a-z]+|write_[a-z]+|sink_[a-z]+)")
+DISKLESS = ("pipelines/derive/", "pipelines/tables/")
+
+
+def linted(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", LINTER, "--no-cache", "--no-logo", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def layers(contract: str) -> list[list[str]]:
+    """The layers of a contract from the top down, each as its neighbouring modules."""
+    inside = CONTRACTS[contract]["containers"][0]
+    rows = [row.replace("(", "").replace(")", "").split(" | ") for row in CONTRACTS[contract]["layers"]]
+    return [[f"{inside}.{name}" for name in row] for row in rows]
+
+
+def upward(contract: str) -> Iterator[tuple[str, str, str]]:
+    """One import against each layer's direction, and one between each layer's neighbours."""
+    for above, below in pairwise(layers(contract)):
+        yield contract, below[0], above[0]
+    for row in layers(contract):
+        for one, other in pairwise(row):
+            yield contract, one, other
+
+
+SEEDS = [
+    *upward("cart-core"),
+    *upward("pipelines"),
+    ("truth-alone", "cart_core.projector", "pipelines.tables"),
+    ("truth-alone", "cart_core.cli", "dagster"),
+    ("dagster", "pipelines.tables", "dagster"),
+    ("dagster-behind-defs", "pipelines.commands", "dagster"),
+    ("pure-derivation", "pipelines.derive", "cart_core.store"),
+    ("pure-derivation", "pipelines.tables", "cart_core.importers"),
+    ("no-disk", "pipelines.derive", "pathlib"),
+    ("dashboard-computes-nothing", "pipelines.dashboard", "pipelines.derive"),
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of both packages and their contracts, to be spoilt."""
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def source_of(folder: Path, module: str) -> Path:
+    """The file of a module in a copy; a module that is still to come is made."""
+    path = folder.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def sources(folder: Path) -> Iterator[tuple[str, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((folder / package).rglob("*.py")):
+            yield path.relative_to(folder).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    """Where a function or method whose dotted name matches is called, as ``path:line name``."""
+    return [
+        f"{path}:{node.lineno} {ast.unparse(node.func)}"
+        for path, tree in sources(folder)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and pattern.fullmatch(ast.unparse(node.func))
+    ]
+
+
+def clock_reads(folder: Path) -> list[str]:
+    return [found for found in calls(folder, CLOCK) if not found.startswith(CLOCK_READERS)]
+
+
+def disk_touches(folder: Path) -> list[str]:
+    return [found for found in calls(folder, DISK) if found.startswith(DISKLESS)]
+
+
+def test_no_import_crosses_a_wall():
+    """Every contract is kept by the code as it is."""
+    report = linted(REPOSITORY)
+    assert report.returncode == 0, report.stdout + report.stderr
+    assert f"Contracts: {len(CONTRACTS)} kept, 0 broken." in report.stdout
+
+
+@pytest.mark.parametrize(("contract", "importer", "imported"), SEEDS)
+def test_a_wall_bites(copy: Path, contract: str, importer: str, imported: str):
+    """One import across a wall breaks its contract, and the report names it."""
+    if imported.startswith(PACKAGES):
+        source_of(copy, imported).touch()
+    with source_of(copy, importer).open("a", encoding="utf-8") as source:
+        source.write(f"\nimport {imported}\n")
+    report = linted(copy, "--contract", contract)
+    assert report.returncode == 1, report.stdout + report.stderr
+    assert f"{CONTRACTS[contract]['name']} BROKEN" in report.stdout
+    assert re.search(rf"{importer} -> {imported} \(l\.\d+\)", report.stdout), report.stdout
+
+
+def test_every_contract_is_seeded():
+    """No wall is left untried."""
+    assert {contract for contract, _, _ in SEEDS} == set(CONTRACTS)
+
+
+def test_a_module_without_a_place_is_refused(copy: Path):
+    """A new file at the top of a package has to be given its layer."""
+    (copy / "cart_core" / "misplaced.py").touch()
+    report = linted(copy, "--contract", "cart-core")
+    assert report.returncode == 1
+    assert "misplaced" in report.stdout + report.stderr
+
+
+def test_only_doors_read_the_clock():
+    """Everything but the doors takes time as an argument, so that any run can be repeated."""
+    assert clock_reads(REPOSITORY) == []
+
+
+def test_derivation_never_touches_the_disk():
+    """A derivation is frames in, frames out."""
+    assert disk_touches(REPOSITORY) == []
+
+
+@pytest.mark.parametrize("call", ["datetime.now(UTC)", "date.today()", "time.time()", "time_ns()"])
+def test_a_read_of_the_clock_is_found(copy: Path, call: str):
+    """Reading the clock behind a door is seen, whatever it is called."""
+    with source_of(copy, "pipelines.derive").open("a", encoding="utf-8") as source:
+        source.write(f"\nmoment = {call}\n")
+    assert [found for found in clock_reads(copy) if found.endswith(call.split("(", maxsplit=1)[0])]
+
+
+@pytest.mark.parametrize("call", ["open('a.csv')", "pl.read_parquet('a')", "frame.write_csv('a')", "pl.scan_csv('a')"])
+def test_a_touch_of_the_disk_is_found(copy: Path, call: str):
+    """Reading or writing a file inside a derivation is seen."""
+    with source_of(copy, "pipelines.derive").open("a", encoding="utf-8") as source:
+        source.write(f"\ntouched = {call}\n")
+    assert [found for found in disk_touches(copy) if found.endswith(call.split("(", maxsplit=1)[0])]
