@@ -3,6 +3,7 @@
 from cart_core.service.asks import REFUSALS, SHOP, Answer, Ask, MergeAsk, Redo, Undo, Who
 from cart_core.service.carts import CartService
 from cart_core.service.catalogue import Price, PriceCatalogue, read_prices
+from cart_core.service.system import Changed, carry_out, expiry_asks, price_asks, read_coupon_ends
 
 __all__ = [
     "REFUSALS",
@@ -10,11 +11,16 @@ __all__ = [
     "Answer",
     "Ask",
     "CartService",
+    "Changed",
     "MergeAsk",
     "Price",
     "PriceCatalogue",
     "Redo",
     "Undo",
     "Who",
+    "carry_out",
+    "expiry_asks",
+    "price_asks",
+    "read_coupon_ends",
     "read_prices",
 ]

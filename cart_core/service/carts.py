@@ -160,9 +160,10 @@ class CartService:
             return undo(cart.history(self.store))
         if isinstance(ask.what, Redo):
             return redo(cart.history(self.store))
+        decision = decide(cart.state, ask.what)
         if self._catalogue is not None and isinstance(ask.what, AddItem) and not ask.who.any_cart:
             self._catalogue.check(ask.what, self.store.clock())
-        return decide(cart.state, ask.what)
+        return decision
 
     def _known(self, ask: Ask | MergeAsk, key: str, cart: _Cart) -> Answer | None:
         mark, request = key_mark(key), request_mark(ask)

@@ -52,15 +52,15 @@ class PriceCatalogue:
         return known[place - 1] if place else None
 
     def check(self, item: AddItem, moment: datetime) -> None:
-        """Raise Refused where the price that a shopper offers is not the catalogue's at that moment."""
+        """Raise Refused where the price of a well-formed offer is not the catalogue's at that moment."""
         price = self.price_at(item.product_id, moment)
         if price is None:
             raise Refused("not_in_catalogue", f"the catalogue has no price for product {shown(item.product_id)}")
-        if (item.price_cents, item.currency) != (price.price_cents, price.currency):
+        if (item.price_cents, item.currency.upper()) != (price.price_cents, price.currency):
             raise Refused(
                 "price_mismatch",
                 f"{shown(item.product_id)} costs {price.price_cents} {price.currency}, "
-                f"not {shown(item.price_cents)} {item.currency}",
+                f"not {item.price_cents} {item.currency}",
                 offeredCents=item.price_cents,
                 catalogueCents=price.price_cents,
                 currency=price.currency,
