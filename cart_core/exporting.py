@@ -128,7 +128,9 @@ def with_text_ids(table: pa.Table) -> pa.Table:
     """A table with its UUID columns as text."""
     for place, field in enumerate(table.schema):
         if isinstance(field.type, pa.UuidType):
-            texts = pa.array([None if each is None else str(each) for each in table[field.name].to_pylist()], pa.string())
+            texts = pa.array(
+                [None if each is None else str(each) for each in table[field.name].to_pylist()], pa.string()
+            )
             table = table.set_column(place, field.name, texts)
     return table
 
@@ -136,7 +138,10 @@ def with_text_ids(table: pa.Table) -> pa.Table:
 def _for_spreadsheets(table: pa.Table) -> pa.Table:
     for place, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
-            texts = [None if each is None else json.dumps(_json(each), ensure_ascii=False) for each in table[place].to_pylist()]
+            texts = [
+                None if each is None else json.dumps(_json(each), ensure_ascii=False)
+                for each in table[place].to_pylist()
+            ]
             table = table.set_column(place, field.name, pa.array(texts, pa.string()))
         elif pa.types.is_string(field.type):
             texts = [_unarmed(each) for each in table[place].to_pylist()]

@@ -33,11 +33,14 @@ def _version(*, wanted: bool) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    store: Annotated[
-        Path, typer.Option(envvar="CART_STORE", help="The store's folder.", show_default=True)
-    ] = Path("data/store"),
+    store: Annotated[Path, typer.Option(envvar="CART_STORE", help="The store's folder.", show_default=True)] = Path(
+        "data/store"
+    ),
     _version_wanted: Annotated[
-        bool, typer.Option("--version", callback=lambda value: _version(wanted=value), is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=lambda value: _version(wanted=value), is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Name the store that the command works on."""

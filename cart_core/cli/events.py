@@ -48,7 +48,9 @@ def simulate(
 
 def import_(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="jsonl, parquet, rees46, retailrocket, segment, ga4, shopify or postgres.")],
+    source: Annotated[
+        str, typer.Argument(help="jsonl, parquet, rees46, retailrocket, segment, ga4, shopify or postgres.")
+    ],
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files to import (a DSN for postgres).")],
     cart_key: Annotated[
         Literal["session", "user"], typer.Option(help="What makes rows of a click stream one cart.")

@@ -96,7 +96,9 @@ def _compare(table: pa.Table, rows: Array, stored: pa.Table, verdicts: _Verdicts
     same &= forgotten | at_rest.same_content(mine, stored, ["user_id"])
     verdicts.know(rows[same])
     other = rows[~same]
-    details = [f"eventId {value} is known with other content" for value in table["event_id"].take(pa.array(other)).to_pylist()]
+    details = [
+        f"eventId {value} is known with other content" for value in table["event_id"].take(pa.array(other)).to_pylist()
+    ]
     verdicts.refuse(other, "event_id_conflict", details)
 
 
@@ -132,7 +134,9 @@ def _settle_versions(table: pa.Table, heads: Heads, verdicts: _Verdicts) -> int:
     repeated = np.r_[False, versions[1:] == versions[:-1]]
     repeated[starts] = False
     taken = repeated | (versions <= head)
-    verdicts.refuse(rows[taken], "version_conflict", [_conflict(table, row, at) for row, at in _each(rows, head, taken)])
+    verdicts.refuse(
+        rows[taken], "version_conflict", [_conflict(table, row, at) for row, at in _each(rows, head, taken)]
+    )
     rows, versions, head = rows[~taken], versions[~taken], head[~taken]
     first = np.r_[True, (carts[~taken][1:] != carts[~taken][:-1]).any(axis=1)] if len(rows) else np.zeros(0, bool)
     rank = np.arange(len(rows)) - np.repeat(np.flatnonzero(first), np.diff(np.r_[np.flatnonzero(first), len(rows)]))
@@ -153,7 +157,8 @@ def _conflict(table: pa.Table, row: int, head: int) -> str:
 
 def _gap(table: pa.Table, row: int, wanted: int) -> str:
     cart, version = table["cart_id"][row].as_py(), table["version"][row].as_py()
-    return f"version {version} of cart {cart} cannot follow: version {min(wanted, version - 1)} or an earlier one is missing"
+    missing = min(wanted, version - 1)
+    return f"version {version} of cart {cart} cannot follow: version {missing} or an earlier one is missing"
 
 
 def _position_order(table: pa.Table, rows: Array) -> Array:

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -75,7 +74,9 @@ def from_journal(rows: Sequence[Sequence[Any]]) -> pa.Table:
     return pa.table([*arrays, pa.array(ids[:, 15] % schema.BUCKETS)], schema=AT_REST)
 
 
-def with_keys(table: pa.Table, keys: dict[str, int], positions: np.ndarray[Any, Any], recorded_us: int | None) -> pa.Table:
+def with_keys(
+    table: pa.Table, keys: dict[str, int], positions: np.ndarray[Any, Any], recorded_us: int | None
+) -> pa.Table:
     """A table of EVENTS as AT_REST: users by their key, with positions and the moment of recording."""
     users = table["user_id"].combine_chunks().dictionary_encode()
     lookup = pa.array([keys[name] for name in users.dictionary.to_pylist()], pa.int64())
@@ -86,7 +87,7 @@ def with_keys(table: pa.Table, keys: dict[str, int], positions: np.ndarray[Any, 
         "recorded_at": recorded if recorded_us is not None else pa.nulls(len(table), schema.UTC_MICROS),
         "bucket": pa.array(schema.buckets(table["cart_id"])),
     }
-    return pa.table([given.get(name, None) if name in given else table[name] for name in AT_REST.names], schema=AT_REST)
+    return pa.table([given.get(name) if name in given else table[name] for name in AT_REST.names], schema=AT_REST)
 
 
 def with_names(table: pa.Table, names: dict[int, str]) -> pa.Table:
@@ -95,13 +96,6 @@ def with_names(table: pa.Table, names: dict[int, str]) -> pa.Table:
     texts = pa.array([names.get(key, f"{FORGOTTEN}{key}") for key in users.dictionary.to_pylist()], pa.string())
     columns = [texts.take(users.indices) if name == "user_id" else table[name] for name in EVENTS.names]
     return pa.table(columns, schema=EVENTS)
-
-
-def name_expression(names: pl.DataFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
-    """A lazy frame of AT_REST with ``user_id`` from ``names`` (user_key, user_id) in place of ``user_key``."""
-    pseudonym = pl.concat_str(pl.lit(FORGOTTEN), pl.col("user_key"))
-    joined = frame.join(names.lazy(), on="user_key", how="left", maintain_order="left")
-    return joined.with_columns(pl.coalesce("user_id", pseudonym).alias("user_id")).drop("user_key")
 
 
 def same_content(left: pa.Table, right: pa.Table, columns: Iterable[str] = CONTENT_COLUMNS) -> np.ndarray[Any, Any]:

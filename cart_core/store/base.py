@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import UUID
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from cart_core import rules, schema
@@ -21,8 +20,11 @@ from cart_core.store.requests import Append, Metadata
 from cart_core.store.results import Admission, Compacted, Sealed, Verified
 from cart_core.store.writer import Answer
 
+if TYPE_CHECKING:
+    import polars as pl
+
 Clock = Callable[[], datetime]
-Events = pa.Table | pl.DataFrame | Iterable[Envelope | dict[str, Any]]
+Events: TypeAlias = "pa.Table | pl.DataFrame | Iterable[Envelope | dict[str, Any]]"
 
 
 class Store(ABC):
@@ -194,7 +196,7 @@ class Store(ABC):
     def close(self) -> None:
         """Release files and connections; the store may be opened again."""
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -215,7 +217,7 @@ class Store(ABC):
 
 def as_table(events: Events) -> pa.Table:
     """Events in any form that a store takes as a table of EVENTS."""
-    if isinstance(events, pa.Table | pa.RecordBatch | pl.DataFrame):
+    if isinstance(events, pa.Table | pa.RecordBatch) or hasattr(events, "to_arrow"):
         return schema.conform(events)
     return schema.to_table(
         each if isinstance(each, Envelope) else Envelope.from_json(each, row) for row, each in enumerate(events)

@@ -142,9 +142,7 @@ class Catalog(ABC):
 
 
 COLUMNS = ", ".join(JOURNAL_COLUMNS)
-INSERT = (
-    f"INSERT INTO journal ({COLUMNS}, running_hash) VALUES ({', '.join('?' * (len(JOURNAL_COLUMNS) + 1))})"  # noqa: S608
-)
+INSERT = f"INSERT INTO journal ({COLUMNS}, running_hash) VALUES ({', '.join('?' * (len(JOURNAL_COLUMNS) + 1))})"  # noqa: S608
 
 
 def create(db: Connection, types: dict[str, str], triggers: Iterable[str], store_id: str) -> None:

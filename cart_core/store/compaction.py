@@ -18,11 +18,10 @@ from cart_core.store.segments import SegmentFolder
 TARGET_BYTES = 128 * 2**20
 TARGET_ROWS = 4_000_000
 GROWTH = 2
-GRACE = timedelta(hours=1)
 
 
 def compact(
-    catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, clock: Callable[[], datetime], grace: timedelta = GRACE
+    catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, clock: Callable[[], datetime], grace: timedelta
 ) -> Compacted:
     """Rewrite runs of small neighbours as one file each, and remove files that were retired longer than ``grace`` ago.
 
@@ -94,4 +93,3 @@ def _rewrite(catalog_: Catalog, folder: SegmentFolder, group: list[Segment], now
     if not current:
         folder.remove(written.file)
     return current
-

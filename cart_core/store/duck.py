@@ -79,9 +79,7 @@ def _events_sql(live: list[Segment], places: dict[str, str]) -> str:
                 f"{recorded} AS recorded_at) FROM read_parquet({_quoted(places[each.file])})"
             )
     columns = ", ".join(_event_column(name) for name in EVENTS.names)
-    return (
-        f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join(sources)}) stored LEFT JOIN users USING (user_key)"
-    )
+    return f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join(sources)}) stored LEFT JOIN users USING (user_key)"
 
 
 def _event_column(name: str) -> str:
@@ -92,7 +90,9 @@ def _event_column(name: str) -> str:
 
 def _columns(db: duckdb.DuckDBPyConnection, path: Path) -> str:
     described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({_quoted(str(path))})").fetchall()
-    return ", ".join(f'"{name}"::VARCHAR AS "{name}"' if kind == "UUID" else f'"{name}"' for name, kind, *_ in described)
+    return ", ".join(
+        f'"{name}"::VARCHAR AS "{name}"' if kind == "UUID" else f'"{name}"' for name, kind, *_ in described
+    )
 
 
 def _quoted(text: str) -> str:

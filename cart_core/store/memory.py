@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from cart_core import schema
@@ -21,6 +20,9 @@ from cart_core.store.base import Clock, Store
 from cart_core.store.requests import Append
 from cart_core.store.results import REFUSED, Admission, Compacted, Sealed, Verified
 from cart_core.store.writer import Answer
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class MemoryStore(Store):
@@ -60,7 +62,7 @@ class MemoryStore(Store):
         return answers
 
     def _admit(self, table: pa.Table, *, whole: bool) -> Admission:
-        verdicts = _Trial(self, table)
+        verdicts = _Trial(self._by_id, self._carts, table)
         if whole and verdicts.refused:
             verdicts.accepted = []
         now = self._now()
@@ -90,6 +92,8 @@ class MemoryStore(Store):
 
     def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Events with after < position <= until, by position."""
+        import polars as pl
+
         table = schema.to_table(self._log[after:until])
         return pl.LazyFrame(pl.from_arrow(table.select(list(columns)) if columns is not None else table))
 
@@ -159,8 +163,9 @@ class MemoryStore(Store):
 class _Trial:
     """A batch admitted row by row: the plain statement of what ``admission.plan`` does for all rows at once."""
 
-    def __init__(self, store: MemoryStore, table: pa.Table) -> None:
-        self._store = store
+    def __init__(self, by_id: dict[str, Envelope], carts: dict[bytes, list[Envelope]], table: pa.Table) -> None:
+        self._by_id = by_id
+        self._carts = carts
         self.known = np.zeros(len(table), bool)
         self.refused: list[dict[str, Any]] = []
         self.accepted: list[Envelope] = []
@@ -178,7 +183,7 @@ class _Trial:
         seen: dict[str, Envelope] = {}
         fresh = []
         for row, envelope in rows:
-            earlier = seen.get(envelope.event_id) or self._store._by_id.get(envelope.event_id)
+            earlier = seen.get(envelope.event_id) or self._by_id.get(envelope.event_id)
             if earlier is None:
                 fresh.append((row, envelope))
                 seen[envelope.event_id] = envelope
@@ -192,7 +197,7 @@ class _Trial:
         taken: dict[str, dict[int, int]] = {}
         chosen: dict[int, Envelope] = {}
         for row, envelope in rows:
-            head = len(self._store._carts.get(UUID(envelope.cart_id).bytes, ()))
+            head = len(self._carts.get(UUID(envelope.cart_id).bytes, ()))
             versions = taken.setdefault(envelope.cart_id, {})
             if envelope.version <= head or envelope.version in versions:
                 self._refuse(row, "version_conflict", f"version {envelope.version} is taken")
@@ -200,7 +205,7 @@ class _Trial:
                 versions[envelope.version] = row
                 chosen[row] = envelope
         for cart, versions in taken.items():
-            wanted = len(self._store._carts.get(UUID(cart).bytes, ())) + 1
+            wanted = len(self._carts.get(UUID(cart).bytes, ())) + 1
             for version in sorted(versions):
                 if version != wanted:
                     self._refuse(versions[version], "version_gap", f"version {wanted} is missing")

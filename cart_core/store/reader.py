@@ -164,4 +164,5 @@ def _file_rows(index: SegmentIndex, places: Array) -> Array:
     lengths = index.cart_rows[places].astype(np.int64)
     order = np.argsort(starts)
     starts, lengths = starts[order], lengths[order]
-    return np.arange(lengths.sum()) + np.repeat(starts - np.r_[0, np.cumsum(lengths)[:-1]], lengths)
+    moved: Array = np.repeat(starts - np.r_[0, np.cumsum(lengths)[:-1]], lengths)
+    return np.arange(lengths.sum()) + moved

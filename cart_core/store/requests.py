@@ -98,7 +98,9 @@ def _maps(metadata: Metadata, count: int) -> list[Mapping[str, str]]:
     if isinstance(metadata, Mapping):
         return [metadata] * count
     if len(metadata) != count:
-        raise InvalidEvent([Problem("metadata", list(metadata), f"one map for all, or {count} maps, one for each event")])
+        raise InvalidEvent(
+            [Problem("metadata", list(metadata), f"one map for all, or {count} maps, one for each event")]
+        )
     return list(metadata)
 
 

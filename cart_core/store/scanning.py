@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -19,12 +20,14 @@ from cart_core.store.reader import Reader
 SORTED_ROWS = 100_000
 
 
-def scan(
-    db: Connection, reader: Reader, after: int, until: int | None, columns: Sequence[str] | None
-) -> pl.LazyFrame:
+def scan(db: Connection, reader: Reader, after: int, until: int | None, columns: Sequence[str] | None) -> pl.LazyFrame:
     """Events with after < position <= until as a lazy frame of EVENTS (or some of its columns)."""
     wanted = list(columns) if columns is not None else EVENTS.names
-    live = [each for each in reader.segments(db) if each.last_position > after and (until is None or each.first_position <= until)]
+    live = [
+        each
+        for each in reader.segments(db)
+        if each.last_position > after and (until is None or each.first_position <= until)
+    ]
     tail = at_rest.from_journal(catalog.journal(db, after, until))
     frames = [_lazy(reader, each, after, until) for each in live]
     frames.append(_frame(tail).lazy())
@@ -36,8 +39,15 @@ def scan(
         known = pl.DataFrame(
             {"user_key": list(names), "user_id": list(names.values())}, {"user_key": pl.Int64, "user_id": pl.String}
         )
-        whole = at_rest.name_expression(known, whole)
+        whole = _with_names(known, whole)
     return whole.select(wanted)
+
+
+def _with_names(names: pl.DataFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
+    """A lazy frame of AT_REST with ``user_id`` from ``names`` (user_key, user_id) in place of ``user_key``."""
+    pseudonym = pl.concat_str(pl.lit(at_rest.FORGOTTEN), pl.col("user_key"))
+    joined = frame.join(names.lazy(), on="user_key", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("user_id", pseudonym).alias("user_id")).drop("user_key")
 
 
 def batches(
@@ -49,7 +59,9 @@ def batches(
     names = catalog.user_names(db) if "user_id" in wanted else {}
     live = reader.segments(db)
     tail = at_rest.from_journal(catalog.journal(db))
-    return _bucket_by_bucket(reader, live, tail, stored, lambda whole: _named(_between(whole, after, until), names, wanted))
+    return _bucket_by_bucket(
+        reader, live, tail, stored, lambda whole: _named(_between(whole, after, until), names, wanted)
+    )
 
 
 def _bucket_by_bucket(
@@ -126,13 +138,17 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return plain if isinstance(plain, pl.DataFrame) else plain.to_frame()
 
 
-
-
-def scan_keys(db: Connection, reader: Reader) -> pl.LazyFrame:
-    """position, cart_id and user_key of every event."""
-    frames = [_lazy(reader, each, 0, None).select("position", "cart_id", "user_key") for each in reader.segments(db)]
-    tail = _frame(at_rest.from_journal(catalog.journal(db)))
-    return pl.concat([*frames, tail.lazy().select("position", "cart_id", "user_key")], how="vertical")
+def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
+    """The carts that have an event of a user, the latest touched first."""
+    key = catalog.find_user(db, user_id)
+    if key is None:
+        return []
+    columns = ["position", "cart_id", "user_key"]
+    frames = [_lazy(reader, each, 0, None).select(columns) for each in reader.segments(db)]
+    tail = _frame(at_rest.from_journal(catalog.journal(db))).lazy().select(columns)
+    mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == key)
+    latest = mine.group_by("cart_id").agg(pl.col("position").max()).sort("position", descending=True).collect()
+    return [str(UUID(bytes=each)) for each in latest["cart_id"]]
 
 
 def status(db: Connection, reader: Reader, place: str) -> dict[str, Any]:

@@ -64,9 +64,7 @@ def _commit(catalog_: Catalog, segment: Segment, root: bytes, table: pa.Table, n
         return True
 
 
-def _link(
-    db: Connection, segment: Segment, root: bytes, recorded: bytes, now_us: int, anchor: bytes | None
-) -> None:
+def _link(db: Connection, segment: Segment, root: bytes, recorded: bytes, now_us: int, anchor: bytes | None) -> None:
     last = catalog.last_batch(db)
     sealed = ledger.SealedBatch(
         batch=last.batch + 1 if last else 1,

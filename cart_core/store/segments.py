@@ -39,10 +39,8 @@ DICTIONARY = [
     "metadata.key_value.key",
     "metadata.key_value.value",
 ]
-DELTA = {
-    name: "DELTA_BINARY_PACKED"
-    for name in ("position", "version", "user_key", "timestamp", "recorded_at", "last_activity_at", "bucket")
-}
+ASCENDING = ("position", "version", "user_key", "timestamp", "recorded_at", "last_activity_at", "bucket")
+DELTA = dict.fromkeys(ASCENDING, "DELTA_BINARY_PACKED")
 OPEN_FILES = 64
 READ_ONLY = 0o444
 
@@ -128,9 +126,7 @@ class SegmentFolder:
         """A whole segment, in the order of its file."""
         return overlaid(self._read_groups(segment, None, columns), segment)
 
-    def read_rows(
-        self, segment: Segment, start: int, count: int, columns: Sequence[str] | None = None
-    ) -> pa.Table:
+    def read_rows(self, segment: Segment, start: int, count: int, columns: Sequence[str] | None = None) -> pa.Table:
         """``count`` rows of a segment from row ``start`` of its file on."""
         ends = self._row_group_ends(segment)
         first = int(np.searchsorted(ends, start, side="right"))
@@ -145,7 +141,10 @@ class SegmentFolder:
         groups = np.unique(np.searchsorted(ends, rows, side="right"))
         starts = np.r_[0, ends[:-1]][groups]
         sizes = ends[groups] - starts
-        moved = np.repeat(np.r_[0, np.cumsum(sizes)[:-1]] - starts, np.searchsorted(rows, ends[groups]) - np.searchsorted(rows, starts))
+        moved = np.repeat(
+            np.r_[0, np.cumsum(sizes)[:-1]] - starts,
+            np.searchsorted(rows, ends[groups]) - np.searchsorted(rows, starts),
+        )
         part = self._read_groups(segment, [int(group) for group in groups], None)
         return overlaid(part.take(pa.array(rows + moved)), segment)
 

@@ -17,24 +17,26 @@ from cart_core.store.catalog import Catalog
 BUSY_TIMEOUT_S = 30.0
 TYPES = {"int": "INTEGER", "blob": "BLOB", "real": "REAL", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT"}
 COVERED = (
-    "EXISTS (SELECT 1 FROM segments WHERE retired_at IS NULL AND first_position <= OLD.{first} "
-    "AND last_position >= OLD.{last}{other})"
+    "EXISTS (SELECT 1 FROM segments WHERE retired_at IS NULL "
+    "AND first_position <= OLD.position AND last_position >= OLD.position)"
 )
 TRIGGERS = (
-    "CREATE TRIGGER IF NOT EXISTS journal_keeps BEFORE UPDATE ON journal "
-    "BEGIN SELECT RAISE(ABORT, 'append-only: an event is never changed'); END",
-    "CREATE TRIGGER IF NOT EXISTS journal_covers BEFORE DELETE ON journal WHEN NOT "
-    + COVERED.format(first="position", last="position", other="")
-    + " BEGIN SELECT RAISE(ABORT, 'append-only: no segment holds this event'); END",
-    "CREATE TRIGGER IF NOT EXISTS segments_keep BEFORE UPDATE OF file, first_position, last_position, rows, sha256, "
-    "position_shift, recorded_at ON segments "
-    "BEGIN SELECT RAISE(ABORT, 'append-only: a segment is never changed'); END",
-    "CREATE TRIGGER IF NOT EXISTS segments_cover BEFORE DELETE ON segments WHEN OLD.retired_at IS NULL "
-    "BEGIN SELECT RAISE(ABORT, 'append-only: a segment in use is never struck off'); END",
-    "CREATE TRIGGER IF NOT EXISTS batches_keep BEFORE UPDATE ON batches "
-    "BEGIN SELECT RAISE(ABORT, 'append-only: a batch is never changed'); END",
-    "CREATE TRIGGER IF NOT EXISTS batches_stay BEFORE DELETE ON batches "
-    "BEGIN SELECT RAISE(ABORT, 'append-only: a batch is never struck off'); END",
+    ("journal_keeps", "BEFORE UPDATE ON journal", "", "an event is never changed"),
+    ("journal_covers", "BEFORE DELETE ON journal", f"WHEN NOT {COVERED}", "no segment holds this event"),
+    (
+        "segments_keep",
+        "BEFORE UPDATE OF file, first_position, last_position, rows, sha256, position_shift, recorded_at ON segments",
+        "",
+        "a segment is never changed",
+    ),
+    (
+        "segments_cover",
+        "BEFORE DELETE ON segments",
+        "WHEN OLD.retired_at IS NULL",
+        "a segment in use is never struck off",
+    ),
+    ("batches_keep", "BEFORE UPDATE ON batches", "", "a batch is never changed"),
+    ("batches_stay", "BEFORE DELETE ON batches", "", "a batch is never struck off"),
 )
 
 
@@ -48,7 +50,7 @@ class SqliteCatalog(Catalog):
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         with self.writing() as db:
-            catalog.create(db, TYPES, TRIGGERS, str(uuid4()))
+            catalog.create(db, TYPES, map(_trigger_sql, TRIGGERS), str(uuid4()))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -95,7 +97,7 @@ class SqliteCatalog(Catalog):
         self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection:
-        known = getattr(self._local, "connection", None)
+        known: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if known is not None and self._local.pid == os.getpid():
             return known
         db = sqlite3.connect(self._path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False)
@@ -105,6 +107,12 @@ class SqliteCatalog(Catalog):
         self._local.connection, self._local.pid = db, os.getpid()
         self._open.append(db)
         return db
+
+
+def _trigger_sql(trigger: tuple[str, str, str, str]) -> str:
+    name, event, condition, words = trigger
+    refusal = f"SELECT RAISE(ABORT, 'append-only: {words}')"
+    return f"CREATE TRIGGER IF NOT EXISTS {name} {event} {condition} BEGIN {refusal}; END"
 
 
 @contextmanager

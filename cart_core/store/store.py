@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from cart_core import schema
 from cart_core.errors import StoreNotFound, StoreReadOnly
 from cart_core.events import Envelope
 from cart_core.projector import CartState
-from cart_core.store import at_rest, catalog, compaction, forgetting, scanning, sealing, verifying
+from cart_core.store import at_rest, catalog
 from cart_core.store.base import Clock, Store, id_of
 from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
@@ -33,6 +32,10 @@ from cart_core.store.writer import Answer, Writer
 
 if TYPE_CHECKING:
     import duckdb
+    import polars as pl
+
+GRACE = timedelta(hours=1)
+"""How long files that compaction replaced stay for readers that hold them."""
 
 
 class CartStore(Store):
@@ -122,6 +125,8 @@ class CartStore(Store):
         It reads one consistent moment without any lock. ``scan(until=p)`` has the same rows for ever. Rows come in
         no particular order (sort by position where it matters); ids are 16 bytes of binary, as Polars has no UUID.
         """
+        from cart_core.store import scanning
+
         with self.catalog.reading() as db:
             return scanning.scan(db, self.reader, after, until, columns)
 
@@ -132,6 +137,8 @@ class CartStore(Store):
 
         Each table holds all events of its carts; a cart's versions ascend, though carts may be interleaved.
         """
+        from cart_core.store import scanning
+
         with self.catalog.reading() as db:
             return scanning.batches(db, self.reader, columns, after, until)
 
@@ -156,19 +163,10 @@ class CartStore(Store):
 
     def carts_of(self, user_id: str) -> list[str]:
         """The carts that have an event of this user, the latest touched first."""
+        from cart_core.store import scanning
+
         with self.catalog.reading() as db:
-            key = catalog.find_user(db, user_id)
-            if key is None:
-                return []
-            frame = scanning.scan_keys(db, self.reader)
-        latest = (
-            frame.filter(pl.col("user_key") == key)
-            .group_by("cart_id")
-            .agg(pl.col("position").max())
-            .sort("position", descending=True)
-            .collect()
-        )
-        return [str(UUID(bytes=each)) for each in latest["cart_id"]]
+            return scanning.carts_of(db, self.reader, user_id)
 
     def position(self) -> int:
         """The position of the last event; 0 in an empty store."""
@@ -177,17 +175,23 @@ class CartStore(Store):
 
     def seal(self) -> Sealed:
         """Move the journal into segments; nothing that a reader sees changes, and a crash leaves before or after."""
+        from cart_core.store import sealing
+
         return sealing.seal(self.catalog, self.folder, self.clock)
 
-    def compact(self, grace: timedelta = compaction.GRACE) -> Compacted:
+    def compact(self, grace: timedelta = GRACE) -> Compacted:
         """Rewrite small segments as large ones; nothing that a reader sees changes.
 
         Replaced files stay for ``grace``, as readers may hold them. A crash leaves before or after.
         """
+        from cart_core.store import compaction
+
         return compaction.compact(self.catalog, self.folder, self.indexes, self.clock, grace)
 
     def verify(self) -> Verified:
         """Check every event, file and link of the chain; each problem found names its place."""
+        from cart_core.store import verifying
+
         return verifying.verify(self.catalog, self.folder)
 
     def forget(self, user_id: str) -> bool:
@@ -196,6 +200,8 @@ class CartStore(Store):
         Events keep the pseudonym, so totals and proofs stay. The id also goes from views, inputs, derived tables,
         set-aside rows and whatever else lies in the store's folder; backups and exports are not covered.
         """
+        from cart_core.store import forgetting
+
         with self.catalog.writing() as db:
             key = catalog.find_user(db, user_id)
             catalog.delete_user(db, user_id)
@@ -216,6 +222,8 @@ class CartStore(Store):
 
     def status(self) -> dict[str, Any]:
         """What the store holds and how it lies on disk: counts, bytes, the last seal."""
+        from cart_core.store import scanning
+
         with self.catalog.reading() as db:
             return scanning.status(db, self.reader, str(self.path))
 
@@ -225,5 +233,3 @@ class CartStore(Store):
 
     def _names(self, db: catalog.Connection, stored: pa.Table) -> dict[int, str]:
         return catalog.user_names(db, stored["user_key"].unique().to_pylist())
-
-

@@ -32,7 +32,7 @@ def verify(catalog_: Catalog, folder: SegmentFolder) -> Verified:
         hashes = catalog.journal_hashes(db)
     problems = [*_position_problems(state.position, live, [row[0] for row in rows]), *_chain_problems(batches)]
     versions = _Versions()
-    covered = set()
+    covered: set[int] = set()
     for segment in live:
         mine = [each for each in batches if segment.first_position <= each.first_position <= segment.last_position]
         covered.update(each.batch for each in mine)
@@ -144,5 +144,5 @@ class _Versions:
         rank = np.arange(len(keys)) - np.repeat(starts, np.diff(np.r_[starts, len(keys)])) + 1
         wrong = np.flatnonzero(versions != rank)
         if len(wrong):
-            yield f"{len(np.unique(keys[wrong]))} carts have versions that are missing or doubled, e.g. version {rank[wrong[0]]}"
-
+            carts = len(np.unique(keys[wrong]))
+            yield f"{carts} carts have versions that are missing or doubled, e.g. version {rank[wrong[0]]}"

@@ -57,7 +57,7 @@ class Writer:
             self._lead()
         if isinstance(mine.answer, BaseException):
             raise mine.answer
-        return mine.answer
+        return int(mine.answer)
 
     def submit_all(self, group: Sequence[Append]) -> list[Answer]:
         """Commit many appends in one transaction; each answer is a new version or the error of that append."""

@@ -23,7 +23,13 @@ def named(name: str) -> str:
 
 
 def envelope(
-    cart: str = "cart", version: int = 1, event: Event = MUG, *, minutes: int = 0, event_id: str | None = None, **more: object
+    cart: str = "cart",
+    version: int = 1,
+    event: Event = MUG,
+    *,
+    minutes: int = 0,
+    event_id: str | None = None,
+    **more: object,
 ) -> Envelope:
     """An envelope of a named cart, its id made of cart and version."""
     return Envelope(

@@ -19,6 +19,7 @@ class SteppingClock:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
 
     def __call__(self) -> datetime:
+        """The next second."""
         self.now += timedelta(seconds=1)
         return self.now
 
@@ -33,16 +34,19 @@ KINDS: Kinds = {
 
 @pytest.fixture
 def ticking() -> SteppingClock:
+    """The stores' clock, to move by hand."""
     return SteppingClock()
 
 
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path, ticking: SteppingClock) -> Iterator[Store]:
+    """A store of every kind, empty."""
     with KINDS[request.param](tmp_path, ticking) as opened:
         yield opened
 
 
 @pytest.fixture
 def durable(tmp_path: Path, ticking: SteppingClock) -> Iterator[CartStore]:
+    """A durable store, empty."""
     with CartStore.open(tmp_path / "store", clock=ticking) as opened:
         yield opened

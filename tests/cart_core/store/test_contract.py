@@ -55,7 +55,14 @@ def test_p2_the_version_holds_across_sealing(store: Store):
 
 def test_p3_an_append_is_written_whole_or_not_at_all(store: Store):
     """One bad event among good ones keeps all of them out."""
-    bad = {"type": "ItemAdded", "productId": "x", "productName": "X", "quantity": 0, "pricePerUnitCents": 1, "currency": "USD"}
+    bad = {
+        "type": "ItemAdded",
+        "productId": "x",
+        "productName": "X",
+        "quantity": 0,
+        "pricePerUnitCents": 1,
+        "currency": "USD",
+    }
     with pytest.raises(InvalidEvent, match="quantity is 0"):
         store.append(CART, [MUG, bad], "ann", 0)
     assert (store.position(), store.read(CART)) == (0, [])
@@ -157,7 +164,7 @@ def test_p7_a_cart_can_be_read_as_of_a_version_and_a_moment(store: Store):
 
 
 def test_p7_a_late_event_is_seen_as_of_then_but_not_as_known_then(store: Store):
-    """timestamp says when it happened, recorded_at when the store learnt of it."""
+    """Timestamp says when it happened, recorded_at when the store learnt of it."""
     store.append(CART, [MUG], "ann", 0, timestamp=START)
     known = store.read(CART)[0].recorded_at
     store.append(CART, [MORE_MUGS], "ann", 1, timestamp=START)
@@ -177,8 +184,8 @@ def test_p7_recording_never_goes_backwards(store: Store, ticking):
     store.append(CART, [MUG], "ann", 0)
     ticking.now -= timedelta(hours=5)
     store.append(CART, [POT], "ann", 1)
-    first, second = (each.recorded_at for each in store.read(CART))
-    assert first <= second
+    recorded = store.scan().collect().sort("position")["recorded_at"].to_list()
+    assert recorded == sorted(recorded)
 
 
 def test_p8_threads_that_race_for_a_version_have_one_winner(store: Store):
@@ -229,7 +236,9 @@ def test_p11_a_bad_row_of_a_table_is_refused_by_row_and_field(store: Store):
     """The bulk path says the same as the path of single envelopes."""
     rows = schema.to_table(life("a")).to_pylist()
     rows[2]["quantity"] = -1
-    table = schema.table_of_rows([{**row, "event_id": row["event_id"].bytes, "cart_id": row["cart_id"].bytes} for row in rows])
+    table = schema.table_of_rows(
+        [{**row, "event_id": row["event_id"].bytes, "cart_id": row["cart_id"].bytes} for row in rows]
+    )
     with pytest.raises(InvalidEvent, match="row 2: newQuantity is '-1'"):
         store.append_many(table)
     assert store.position() == 0
@@ -294,7 +303,9 @@ def test_what_is_read_is_what_was_written(store: Store):
     journal = store.read(named("a"))
     store.seal()
     assert store.read(named("a")) == journal
-    assert [each.to_json() | {"recordedAt": None} for each in journal] == [each.to_json() | {"recordedAt": None} for each in batch]
+    assert [each.to_json() | {"recordedAt": None} for each in journal] == [
+        each.to_json() | {"recordedAt": None} for each in batch
+    ]
 
 
 def test_metadata_may_be_one_map_for_all_or_one_for_each(store: Store):
@@ -337,9 +348,11 @@ def test_scan_has_the_columns_of_events(store: Store):
     store.append_many(life("a"))
     assert store.scan().collect_schema().names() == EVENTS.names
     assert store.scan(columns=["version", "user_id"]).collect().columns == ["version", "user_id"]
-    assert schema.conform(store.scan().drop("position", "recorded_at").collect()).drop_columns(
-        ["position", "recorded_at"]
-    ).equals(schema.to_table(life("a")).drop_columns(["position", "recorded_at"]))
+    assert (
+        schema.conform(store.scan().drop("position", "recorded_at").collect())
+        .drop_columns(["position", "recorded_at"])
+        .equals(schema.to_table(life("a")).drop_columns(["position", "recorded_at"]))
+    )
 
 
 def test_heads_and_known_ids_answer_in_the_order_asked(store: Store):
@@ -418,7 +431,7 @@ def test_events_may_be_given_as_json(store: Store):
 
 
 def test_an_envelope_needs_a_store_to_be_recorded(store: Store):
-    """recordedAt on input is accepted, and replaced by the store's own clock."""
+    """RecordedAt on input is accepted, and replaced by the store's own clock."""
     given = Envelope.from_json(envelope("a").to_json() | {"recordedAt": "2001-01-01T00:00:00Z"})
     store.append_many([given])
-    assert store.read(named("a"))[0].recorded_at.year == 2026
+    assert str(store.read(named("a"))[0].recorded_at).startswith("2026")

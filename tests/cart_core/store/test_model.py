@@ -28,6 +28,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @initialize(journal_rows=st.sampled_from([0, 3, 10_000]))
     def open(self, journal_rows: int) -> None:
+        """Begin with two empty stores."""
         self.folder = Path(tempfile.mkdtemp())
         self.journal_rows = journal_rows
         self.calls = 0
@@ -37,6 +38,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(cart=CARTS, events=EVENTS, user=USERS, expected=st.integers(0, 6), repeat=st.booleans())
     def append(self, cart: str, events: list, user: str, expected: int, *, repeat: bool) -> None:
+        """Append at the head, or anywhere."""
         head = len(self.memory.read(named(cart)))
         at = head if repeat else expected
         self.calls += 1
@@ -45,6 +47,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(cart=CARTS)
     def append_again(self, cart: str) -> None:
+        """Repeat a cart's last event under its id."""
         history = self.memory.read(named(cart))
         if history:
             last = history[-1]
@@ -54,6 +57,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(rows=ROWS)
     def admit(self, rows: list) -> None:
+        """Admit a batch with gaps, doubles and conflicts."""
         batch = [
             envelope(cart, version, event, user=user, event_id=named(f"{cart} {version} {variant}"))
             for cart, version, event, variant, user in rows
@@ -62,31 +66,37 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(rows=ROWS)
     def append_many(self, rows: list) -> None:
+        """Append a batch whole or not at all."""
         batch = [envelope(cart, version, event, user=user) for cart, version, event, _, user in rows]
         self._both(lambda store: _told(store.append_many(batch)))
 
     @rule()
     def seal(self) -> None:
+        """Seal the durable store."""
         self.durable.seal()
 
     @rule()
     def compact(self) -> None:
+        """Compact it, keeping no replaced file."""
         self.durable.compact(grace=timedelta(0))
 
     @rule(user=USERS)
     def forget(self, user: str) -> None:
+        """Forget a user in both."""
         known = any(each.user_id == user for cart in "abcd" for each in self.memory.read(named(cart)))
         assert self.memory.forget(user) == known
         self.durable.forget(user)
 
     @rule()
     def reopen(self) -> None:
+        """Close the durable store, lose its cache, open it again."""
         self.durable.close()
         shutil.rmtree(self.folder / "store" / "cache", ignore_errors=True)
         self.durable = self._opened()
 
     @invariant()
     def tell_the_same(self) -> None:
+        """Positions, histories and lines agree."""
         if not hasattr(self, "durable"):
             return
         assert self.durable.position() == self.memory.position()
@@ -96,6 +106,7 @@ class TwoStores(RuleBasedStateMachine):
             assert self.durable.cart(named(cart)).lines == self.memory.cart(named(cart)).lines
 
     def teardown(self) -> None:
+        """At the end it verifies, and holds the same rows."""
         if hasattr(self, "durable"):
             assert self.durable.verify().problems == []
             rows = self.durable.scan().collect().sort("position")
