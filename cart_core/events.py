@@ -7,69 +7,39 @@ camelCase, Python names snake_case, money is in integer minor units, times are U
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from uuid import UUID
 
 from cart_core import rules
-from cart_core.errors import InvalidEvent, Problem
-from cart_core.rules import Rule
+from cart_core.errors import SHOWN_CHARS, InvalidEvent, Problem, shown
+from cart_core.rules import FIELDS, TYPES, Field
 
+__all__ = [
+    "CLASSES",
+    "FIELDS",
+    "TYPES",
+    "CartAbandoned",
+    "CheckoutCompleted",
+    "CheckoutStarted",
+    "CouponApplied",
+    "CouponRemoved",
+    "Envelope",
+    "Event",
+    "Field",
+    "ItemAdded",
+    "ItemRemoved",
+    "PriceUpdated",
+    "QuantityChanged",
+    "event_from_json",
+    "metadata_field",
+    "metadata_problems",
+    "parse_json",
+]
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of an event type: its JSON name, Python name, column of the events table, and rule."""
-
-    json: str
-    python: str
-    column: str
-    rule: Rule
-    required: bool = True
-
-
-PRODUCT_ID = Field("productId", "product_id", "product_id", rules.NAME)
-COUPON_CODE = Field("couponCode", "coupon_code", "coupon_code", rules.NAME)
-
-FIELDS: dict[str, tuple[Field, ...]] = {
-    "ItemAdded": (
-        PRODUCT_ID,
-        Field("productName", "product_name", "product_name", rules.FREE_TEXT),
-        Field("quantity", "quantity", "quantity", rules.QUANTITY),
-        Field("pricePerUnitCents", "price_per_unit_cents", "price_cents", rules.PRICE),
-        Field("currency", "currency", "currency", rules.CURRENCY),
-        Field("imageUrl", "image_url", "image_url", rules.URL, required=False),
-    ),
-    "ItemRemoved": (PRODUCT_ID,),
-    "QuantityChanged": (
-        PRODUCT_ID,
-        Field("oldQuantity", "old_quantity", "old_quantity", rules.ANY_QUANTITY),
-        Field("newQuantity", "new_quantity", "quantity", rules.QUANTITY),
-    ),
-    "CouponApplied": (
-        COUPON_CODE,
-        Field("discountType", "discount_type", "discount_type", rules.DISCOUNT_TYPE),
-        Field("discountValue", "discount_value", "discount_value", rules.Amount()),
-    ),
-    "CouponRemoved": (COUPON_CODE, Field("reason", "reason", "reason", rules.REMOVAL_REASON, required=False)),
-    "PriceUpdated": (
-        PRODUCT_ID,
-        Field("oldPriceCents", "old_price_cents", "old_price_cents", rules.CENTS),
-        Field("newPriceCents", "new_price_cents", "price_cents", rules.CENTS),
-        Field("reason", "reason", "reason", rules.FREE_TEXT),
-    ),
-    "CartAbandoned": (Field("lastActivityAt", "last_activity_at", "last_activity_at", rules.Moment()),),
-    "CheckoutStarted": (),
-    "CheckoutCompleted": (
-        Field("orderId", "order_id", "order_id", rules.NAME),
-        Field("totalCents", "total_cents", "total_cents", rules.ANY_CENTS),
-    ),
-}
-TYPES = tuple(FIELDS)
-ENVELOPE_FIELDS = frozenset(
-    ("eventId", "cartId", "userId", "timestamp", "version", "event", "recordedAt", "metadata")
-)
+ENVELOPE_FIELDS = frozenset(("eventId", "cartId", "userId", "timestamp", "version", "event", "recordedAt", "metadata"))
 
 
 class _Checked:
@@ -79,18 +49,18 @@ class _Checked:
     type: ClassVar[str]
 
     def __post_init__(self) -> None:
+        values = ((spec, getattr(self, spec.python)) for spec in FIELDS[self.type])
         problems = [
             Problem(spec.json, value, spec.rule.wording)
-            for spec in FIELDS[self.type]
-            if not ((value := getattr(self, spec.python)) is None and not spec.required)
-            and not spec.rule.allows(value)
+            for spec, value in values
+            if (value is not None or spec.required) and not spec.rule.allows(value)
         ]
-        problems = problems or list(self._cross_check())
+        problems = problems or self._cross_check()
         if problems:
             raise InvalidEvent(problems)
 
-    def _cross_check(self) -> Iterable[Problem]:
-        return ()
+    def _cross_check(self) -> list[Problem]:
+        return []
 
     def to_json(self) -> dict[str, Any]:
         """The event as its camelCase JSON object; absent optional fields are left out."""
@@ -146,12 +116,13 @@ class CouponApplied(_Checked):
     discount_type: str
     discount_value: float
 
-    def _cross_check(self) -> Iterable[Problem]:
+    def _cross_check(self) -> list[Problem]:
         percentage = self.discount_type == "percentage"
         allowed = rules.percentage_allowed if percentage else rules.fixed_allowed
-        if not allowed(self.discount_value):
-            wording = rules.PERCENT_WORDING if percentage else rules.FIXED_WORDING
-            yield Problem("discountValue", self.discount_value, wording)
+        if allowed(self.discount_value):
+            return []
+        wording = rules.PERCENT_WORDING if percentage else rules.FIXED_WORDING
+        return [Problem("discountValue", self.discount_value, wording)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +152,11 @@ class CartAbandoned(_Checked):
     type: ClassVar[str] = "CartAbandoned"
     last_activity_at: datetime
 
+    def __post_init__(self) -> None:
+        """Check itself, and keep the moment in UTC."""
+        _Checked.__post_init__(self)
+        object.__setattr__(self, "last_activity_at", self.last_activity_at.astimezone(UTC))
+
 
 @dataclass(frozen=True, slots=True)
 class CheckoutStarted(_Checked):
@@ -209,20 +185,7 @@ Event = (
     | CheckoutStarted
     | CheckoutCompleted
 )
-CLASSES: dict[str, type[Any]] = {
-    each.type: each
-    for each in (
-        ItemAdded,
-        ItemRemoved,
-        QuantityChanged,
-        CouponApplied,
-        CouponRemoved,
-        PriceUpdated,
-        CartAbandoned,
-        CheckoutStarted,
-        CheckoutCompleted,
-    )
-}
+CLASSES: dict[str, type[Any]] = {each.type: each for each in get_args(Event)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +222,8 @@ class Envelope:
         if problems:
             raise InvalidEvent(problems)
         object.__setattr__(self, "timestamp", self.timestamp.astimezone(UTC))
+        if self.recorded_at is not None:
+            object.__setattr__(self, "recorded_at", self.recorded_at.astimezone(UTC))
 
     @classmethod
     def from_json(cls, document: object, row: int | None = None) -> Envelope:
@@ -293,7 +258,7 @@ class Envelope:
 _PLAIN_FIELDS = (
     ("userId", "user_id", rules.NAME),
     ("timestamp", "timestamp", rules.Moment()),
-    ("version", "version", rules.Whole(1, rules.INT32_MAX)),
+    ("version", "version", rules.VERSION),
 )
 
 
@@ -303,19 +268,22 @@ def event_from_json(document: object) -> Event:
         raise InvalidEvent([Problem("event", document, rules.TYPE_WORDING)])
     name = document.get("type")
     if not isinstance(name, str) or name not in FIELDS:
-        raise InvalidEvent([Problem("type", name, "one of " + ", ".join(TYPES))])
+        raise InvalidEvent([Problem("type", name, rules.NAMED_TYPE_WORDING)])
     specs = FIELDS[name]
     known = {spec.json for spec in specs} | {"type"}
-    problems = [Problem(key, document[key], f"absent: {name} has no such field") for key in document if key not in known]
+    problems = [
+        Problem(_called(key), value, f"absent: {name} has no such field")
+        for key, value in document.items()
+        if key not in known
+    ]
     values = {spec.python: _from_json_value(spec, document, problems) for spec in specs}
+    try:
+        event: Event = CLASSES[name](**values)
+    except InvalidEvent as error:
+        told = {problem.field for problem in problems}
+        problems.extend(problem for problem in error.problems if problem.field not in told)
     if problems:
-        try:
-            CLASSES[name](**values)
-        except InvalidEvent as error:
-            told = {problem.field for problem in problems}
-            problems.extend(problem for problem in error.problems if problem.field not in told)
         raise InvalidEvent(problems)
-    event: Event = CLASSES[name](**values)
     return event
 
 
@@ -324,10 +292,15 @@ def metadata_problems(metadata: object) -> list[Problem]:
     if not isinstance(metadata, Mapping):
         return [Problem("metadata", metadata, "a map of text to text")]
     return [
-        Problem(f"metadata.{key}", value, "a text key with a text value, each of at most 4096 characters")
+        Problem(metadata_field(key), value, rules.METADATA_WORDING)
         for key, value in metadata.items()
         if not (rules.NAME.allows(key) and rules.FREE_TEXT.allows(value))
     ]
+
+
+def metadata_field(key: object) -> str:
+    """The name by which a problem calls the metadata under a key."""
+    return f"metadata.{_called(key)}"
 
 
 def parse_json(line: str | bytes, row: int | None = None) -> object:
@@ -345,7 +318,9 @@ def _envelope(document: object, row: int | None) -> Envelope:
     if not isinstance(document, dict):
         raise InvalidEvent([Problem("line", document, "one JSON object")], row)
     problems = [
-        Problem(key, document[key], "absent: put extras into metadata") for key in document if key not in ENVELOPE_FIELDS
+        Problem(_called(key), value, "absent: put extras into metadata")
+        for key, value in document.items()
+        if key not in ENVELOPE_FIELDS
     ]
     event: Any = None
     try:
@@ -353,7 +328,6 @@ def _envelope(document: object, row: int | None) -> Envelope:
     except InvalidEvent as error:
         problems.extend(error.problems)
     moments = {name: _moment(name, document.get(name), problems) for name in ("timestamp", "recordedAt")}
-    told = {problem.field for problem in problems}
     try:
         envelope = Envelope(
             event_id=document.get("eventId"),  # type: ignore[arg-type]
@@ -366,10 +340,16 @@ def _envelope(document: object, row: int | None) -> Envelope:
             recorded_at=moments["recordedAt"],
         )
     except InvalidEvent as error:
-        problems.extend(problem for problem in error.problems if problem.field not in told)
+        problems.extend(error.problems)
     if problems:
         raise InvalidEvent(problems, row)
     return envelope
+
+
+def _called(key: object) -> str:
+    """A foreign field's name as an error shows it: short and printable, whatever was sent."""
+    plain = isinstance(key, str) and key.isprintable() and len(key) <= SHOWN_CHARS
+    return str(key) if plain else shown(key)
 
 
 def _moment(name: str, value: object, problems: list[Problem]) -> datetime | None:

@@ -1,4 +1,4 @@
-"""The rules a field may have, as data: one statement that one value and a whole column are checked by.
+"""The fields of every event type and the rule of each, as data: one value and a whole column are checked by them.
 
 ``schema.violations`` checks columns by the same numbers and patterns, and a property test holds both equal.
 """
@@ -14,11 +14,15 @@ INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 EXACT_FLOAT_MAX = 2**53
 TEXT_CHARS = 4096
+PERCENT_MAX = 100
 PERCENT_STEPS = 10_000
 MIN_TIME_US = -62_135_596_800_000_000
 MAX_TIME_US = 253_402_300_799_999_999
 
-RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
+RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3])(:[0-5]\d:[0-5]\d)(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+SURROGATE = re.compile("[\ud800-\udfff]")
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,7 +63,7 @@ class Text:
         """Whether one value keeps the rule."""
         if type(value) is not str or not self.least <= len(value) <= TEXT_CHARS or "\0" in value:
             return False
-        if not value.isascii() and any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+        if not value.isascii() and SURROGATE.search(value):
             return False
         return self.pattern is None or re.fullmatch(self.pattern, value) is not None
 
@@ -88,7 +92,9 @@ class Moment:
 
     def allows(self, value: object) -> bool:
         """Whether one value keeps the rule."""
-        return isinstance(value, datetime) and value.tzinfo is not None
+        if not isinstance(value, datetime) or value.utcoffset() is None:
+            return False
+        return MIN_TIME_US <= to_micros(value) <= MAX_TIME_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ ANY_QUANTITY = Whole(-INT32_MAX - 1, INT32_MAX)
 ANY_CENTS = Whole(-INT64_MAX - 1, INT64_MAX)
 NAME = Text()
 FREE_TEXT = Text(least=0)
+VERSION = Whole(1, INT32_MAX)
 CURRENCY = Text(pattern="[A-Za-z]{3}", called="a currency code of 3 letters, such as USD")
 URL = Text(
     pattern=r"[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20/?#\x7f]+[^\x00-\x20\x7f]*",
@@ -121,12 +128,65 @@ REMOVAL_REASON = OneOf(("shopper", "expired", "invalid"))
 UUID_WORDING = "a UUID, such as 7f9c24e5-2f0b-4c1e-9d3a-0a4b8c6d1e2f"
 TYPE_WORDING = "an object with one of the nine event types"
 PERCENT_WORDING = "a percentage above 0 and at most 100 with at most 4 decimals"
+METADATA_WORDING = f"a text key with a text value, each of at most {TEXT_CHARS} characters"
 FIXED_WORDING = "a whole number of minor units (cents)"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of an event type: its JSON name, Python name, column of the events table, and rule."""
+
+    json: str
+    python: str
+    column: str
+    rule: Rule
+    required: bool = True
+
+
+PRODUCT_ID = Field("productId", "product_id", "product_id", NAME)
+COUPON_CODE = Field("couponCode", "coupon_code", "coupon_code", NAME)
+
+FIELDS: dict[str, tuple[Field, ...]] = {
+    "ItemAdded": (
+        PRODUCT_ID,
+        Field("productName", "product_name", "product_name", FREE_TEXT),
+        Field("quantity", "quantity", "quantity", QUANTITY),
+        Field("pricePerUnitCents", "price_per_unit_cents", "price_cents", PRICE),
+        Field("currency", "currency", "currency", CURRENCY),
+        Field("imageUrl", "image_url", "image_url", URL, required=False),
+    ),
+    "ItemRemoved": (PRODUCT_ID,),
+    "QuantityChanged": (
+        PRODUCT_ID,
+        Field("oldQuantity", "old_quantity", "old_quantity", ANY_QUANTITY),
+        Field("newQuantity", "new_quantity", "quantity", QUANTITY),
+    ),
+    "CouponApplied": (
+        COUPON_CODE,
+        Field("discountType", "discount_type", "discount_type", DISCOUNT_TYPE),
+        Field("discountValue", "discount_value", "discount_value", Amount()),
+    ),
+    "CouponRemoved": (COUPON_CODE, Field("reason", "reason", "reason", REMOVAL_REASON, required=False)),
+    "PriceUpdated": (
+        PRODUCT_ID,
+        Field("oldPriceCents", "old_price_cents", "old_price_cents", CENTS),
+        Field("newPriceCents", "new_price_cents", "price_cents", CENTS),
+        Field("reason", "reason", "reason", FREE_TEXT),
+    ),
+    "CartAbandoned": (Field("lastActivityAt", "last_activity_at", "last_activity_at", Moment()),),
+    "CheckoutStarted": (),
+    "CheckoutCompleted": (
+        Field("orderId", "order_id", "order_id", NAME),
+        Field("totalCents", "total_cents", "total_cents", ANY_CENTS),
+    ),
+}
+TYPES = tuple(FIELDS)
+NAMED_TYPE_WORDING = "one of " + ", ".join(TYPES)
 
 
 def percentage_allowed(value: float) -> bool:
     """Whether a discount value may be a percentage: at most 100, at most four decimals."""
-    return value <= 100 and math.floor(value * PERCENT_STEPS + 0.5) / PERCENT_STEPS == value
+    return value <= PERCENT_MAX and math.floor(value * PERCENT_STEPS + 0.5) / PERCENT_STEPS == value
 
 
 def fixed_allowed(value: float) -> bool:
@@ -142,13 +202,12 @@ def parse_time(text: str) -> datetime:
     match = RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time with a zone")
-    day, clock, fraction, zone = match.groups()
+    day, hour, rest, fraction, zone = match.groups()
     offset = "+00:00" if zone in "Zz" else zone
-    moment = datetime.fromisoformat(f"{day}T{clock}{(fraction or '.0')[:7]:0<7}{offset}")
     try:
-        return moment.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError(f"{text!r} lies outside of the years 1 to 9999") from error
+        return datetime.fromisoformat(f"{day}T{hour}{rest}{(fraction or '.0')[:7]:0<7}{offset}").astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no day of the years 1 to 9999") from error
 
 
 def format_time(moment: datetime) -> str:
