@@ -1,7 +1,8 @@
-"""The chain of sealed batches, and the running hash of the journal."""
+"""The chain of sealed batches, the head over all of them, and the running hash of the journal."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -11,6 +12,7 @@ import numpy as np
 
 from cart_core import rules
 from cart_core.ledger.canonical import canonical_json
+from cart_core.ledger.tree import leaf, merkle_root
 
 GENESIS = bytes(32)
 """What the first batch and the first journal row name as the one before."""
@@ -64,3 +66,35 @@ class SealedBatch:
             "rows": self.rows,
             "sealedAt": rules.format_time(rules.EPOCH + timedelta(microseconds=self.sealed_us)),
         }
+
+
+def chain_head(batches: Sequence[SealedBatch]) -> bytes:
+    """The one hash that vouches for every batch: SHA-256 over the canonical JSON of {batches, root}.
+
+    ``batches`` are all of them in order; ``root`` is the RFC 6962 root, in hex, over their entries as leaves' data.
+    """
+    root = merkle_root([leaf(batch.entry) for batch in batches])
+    return sha256(canonical_json({"batches": len(batches), "root": root.hex()})).digest()
+
+
+def chain_problems(batches: Sequence[SealedBatch]) -> list[str]:
+    """Which batches are missing from the chain, or do not follow the one before them; empty if it holds."""
+    found: list[str] = []
+    previous = GENESIS
+    for number, batch in enumerate(batches, 1):
+        if batch.batch != number:
+            return [*found, f"batch {number} is missing from the chain"]
+        if batch.previous != previous:
+            found.append(f"batch {number} does not follow batch {number - 1}")
+        previous = batch.entry
+    return found
+
+
+def sealed_position(batches: Sequence[SealedBatch]) -> int:
+    """The position up to which every event is sealed; batches may have been sealed in another order."""
+    position = 0
+    for batch in sorted(batches, key=lambda batch: batch.first_position):
+        if batch.first_position > position + 1:
+            break
+        position = max(position, batch.first_position + batch.rows - 1)
+    return position
