@@ -17,6 +17,13 @@ from cart_core.store.catalog import Segment
 if TYPE_CHECKING:
     from cart_core.store.store import CartStore
 
+READING = {
+    duckdb.StatementType.SELECT,
+    duckdb.StatementType.EXPLAIN,
+    duckdb.StatementType.RELATION,
+    duckdb.StatementType.MULTI,
+}
+
 
 def connect(store: CartStore, tables: Mapping[str, Path] | None = None) -> duckdb.DuckDBPyConnection:
     """Views events, carts, lines and one for each Parquet file of ``tables``; ids are text, times in UTC.
@@ -53,10 +60,18 @@ def query(store: CartStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]
         derived.pop(name, None)
     with connect(store, derived) as db:
         try:
+            _check_reads(db, sql)
             done = db.execute(sql)
             return [each[0] for each in done.description or ()], done.fetchall()
         except duckdb.Error as error:
             raise Refused("bad_query", str(error).splitlines()[0]) from error
+
+
+def _check_reads(db: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse what is no query: a COPY could write over a segment's file where file permissions do not hold."""
+    for statement in db.extract_statements(sql):
+        if statement.type not in READING:
+            raise Refused("not_a_query", f"only queries may be asked, not {statement.type.name}: {statement.query[:60]}")
 
 
 def _load(db: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
