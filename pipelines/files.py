@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeAlias, cast
 
 import polars as pl
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from cart_core.errors import StoreNotFound
 from pipelines.tables import INPUTS, TABLES, Table, TableError, conformed
 
-Frame = pl.DataFrame | pl.LazyFrame | pa.Table
+Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | Any
 
 ROW_GROUP_ROWS = 262_144
 STRAY_AGE_S = 86_400
@@ -44,7 +44,7 @@ def write_tables(folder: Path, frames: Mapping[str, Frame], notes: Mapping[str, 
         for name, table in tables.items():
             written[name] = _write_beside(folder, name, table, notes or {})
         for name, temporary in written.items():
-            os.replace(temporary, path_of(folder, name))
+            temporary.replace(path_of(folder, name))
         _sync(folder)
     finally:
         for temporary in written.values():
@@ -97,7 +97,7 @@ def table_named(name: str) -> Table:
 
 def _arrow(table: Table, frame: Frame) -> pa.Table:
     if isinstance(frame, pa.Table):
-        frame = cast(pl.DataFrame, pl.from_arrow(frame))
+        frame = cast("pl.DataFrame", pl.from_arrow(frame))
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
     rows = conformed(table, frame).to_arrow()

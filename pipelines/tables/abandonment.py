@@ -30,11 +30,12 @@ EPISODES = Table(
         Column("value_cents", COUNT, "cents", "Subtotal less discount then.", null="where lines mix currencies"),
         Column("last_version", SMALL, "number", "The highest version of an event behind that state."),
         Column("outcome", TEXT, "word", "recovered, resumed, lost or open (undecided: the window is not over)."),
-        Column("resumed_at", MOMENT, "time", "The first shopper activity after it opened, however late.", null="if none"),
+        Column("resumed_at", MOMENT, "time", "The first activity after it opened, however late.", null="if none"),
         Column("recovered_at", MOMENT, "time", "When the cart was checked out.", null="unless recovered"),
         Column("resolved_at", MOMENT, "time", "When the outcome became final.", null="while open"),
         Column("mature", FLAG, "yes/no", "Whether the attribution window is over, so that the outcome is final."),
         Column("recovery_s", NUMBER, "s", "From abandoned_at to recovered_at.", null="unless recovered"),
+        Column("credited", FLAG, "yes/no", "Whether it is recovered and its cart's last: an order is credited once."),
     ),
 )
 

@@ -26,7 +26,7 @@ CARTS = Table(
         Column("currency", TEXT, "word", "The currency of all lines.", null="without lines, or where lines mix them"),
         Column("line_count", SMALL, "count", "Live lines."),
         Column("unit_count", COUNT, "count", "Units on all live lines."),
-        Column("subtotal_cents", COUNT, "cents", "Price x quantity over live lines.", null="where lines mix currencies"),
+        Column("subtotal_cents", COUNT, "cents", "Price x quantity over lines.", null="where lines mix currencies"),
         Column("discount_cents", COUNT, "cents", "What the coupons take off.", null="where lines mix currencies"),
         Column("total_cents", COUNT, "cents", "Subtotal less discount.", null="where lines mix currencies"),
         Column("coupons", pl.List(COUPON), "list", "The coupons that are on the cart, in the order applied."),

@@ -101,7 +101,8 @@ def _check_key(table: Table, frame: pl.DataFrame) -> None:
     if repeated.any():
         row = repeated.arg_max() or 0
         values = ", ".join(f"{name}={shown(frame[name][row])}" for name in table.key)
-        raise TableError(f"table {table.name}, row {row}: the key {values} stands {_times(frame, table.key, row)} times")
+        times = _times(frame, table.key, row)
+        raise TableError(f"table {table.name}, row {row}: the key {values} stands {times} times")
 
 
 def _times(frame: pl.DataFrame, key: tuple[str, ...], row: int) -> int:

@@ -10,6 +10,7 @@ STEP_COLUMNS = (
     Column("step", TEXT, "word", "The name of the step."),
     Column("entered", COUNT, "count", "Units that converted the step before; for step 0 those that converted it."),
     Column("converted", COUNT, "count", "Units that got at least this far."),
+    Column("skipped", COUNT, "count", "Of these, units that passed over this step, where it is optional."),
     Column("rate", NUMBER, "ratio", "Converted / converted of step 0.", null="where the denominator is 0"),
     Column("step_rate", NUMBER, "ratio", "Converted / entered.", null="where the denominator is 0"),
     Column("mean_s", NUMBER, "s", "Mean time from the step before.", null="for step 0, or where nobody converted"),

@@ -18,10 +18,12 @@ STOCK = INPUTS["stock"]
 
 
 def stock(*available: int) -> pl.DataFrame:
+    """So many units of p0, p1 ..."""
     return pl.DataFrame({"product_id": [f"p{n}" for n in range(len(available))], "available": list(available)})
 
 
 def lines() -> pl.DataFrame:
+    """One line of one cart."""
     row: dict[str, Any] = {"cart_id": UUID(int=5).bytes, "product_id": "p", "product_name": "P", "quantity": 1}
     row |= {"price_cents": 5, "original_price_cents": 5, "added_at": None}
     return pl.DataFrame([row], schema=TABLES["lines"].schema).with_columns(

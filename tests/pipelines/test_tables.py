@@ -19,6 +19,7 @@ PAIRS = Table("pairs", "One pair.", ("product_id",), PAIRS.columns)
 
 
 def pairs(**columns: list[object]) -> pl.DataFrame:
+    """A frame that keeps the contract of PAIRS, but for the columns given."""
     base = {"product_id": ["p", "q"], "order_id": ["o", None], "quantity": [1, 2]} | columns
     return pl.DataFrame(base, schema_overrides={"quantity": pl.Int32, "order_id": pl.String})
 
