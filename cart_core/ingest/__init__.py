@@ -1,0 +1,103 @@
+"""Bringing foreign files into a store: every row of them is counted, and none is imported twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+from cart_core.errors import Refused
+from cart_core.importers import sources
+from cart_core.importers.set_aside import SetAsideFiles
+from cart_core.importers.sources import ActBatch, Options, Progress
+from cart_core.importers.spill import Spill
+from cart_core.ingest.acts import ActImport
+from cart_core.ingest.decided import Decided
+from cart_core.ingest.events import EventImport
+from cart_core.ingest.report import ImportReport, Tally
+from cart_core.store.base import Store
+from cart_core.store.views import ViewStage
+
+__all__ = ["ImportReport", "import_files"]
+
+
+def import_files(
+    store: Store,
+    source: str,
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    cart_key: Literal["session", "user"] = "session",
+    currency: str = "USD",
+    duplicates: Literal["drop", "keep"] = "drop",
+    set_aside: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    now: datetime | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> ImportReport:
+    """Import files of one source (see docs/importing.md) and say what became of every row.
+
+    Rows that cannot be taken go to ``set_aside``, by default to a file for each source file in the folder's
+    ``set_aside``; ``now`` is noted there. ``folder`` is the shop's folder, by default the store's own.
+    ``progress(done, total)`` is called now and then, in bytes of the files.
+
+    Events are appended in chunks, each whole or not at all; views after the last of them. A crash leaves complete
+    chunks; importing again does the rest. Raises Refused for an unknown source or option, SourceError where a file
+    is not what it was given as, StoreError where the store cannot write.
+    """
+    options = Options(cart_key, currency.upper(), duplicates, progress)
+    sources.check_options(source, options)
+    home = _home(store, folder)
+    names = [os.fspath(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
+    cursor = home / "cache" / f"cursor-{blake2b(chr(0).join([source, *names]).encode(), digest_size=8).hexdigest()}.json"
+    options.cursor.update(_load(cursor))
+    tally = Tally()
+    with ExitStack() as stack:
+        moment = now or datetime.now(UTC)
+        aside = SetAsideFiles(home / "set_aside", None if set_aside is None else Path(set_aside), moment)
+        stack.callback(aside.close)
+        gathered = stack.enter_context(Spill(home / "cache", "key", _size_bytes(names)))
+        early = stack.enter_context(Spill(home / "cache", "cart_id", _size_bytes(names)))
+        views = stack.enter_context(ViewStage(home / "views", home / "cache"))
+        decided = Decided(home / "set_aside" / "decided.sqlite")
+        events = EventImport(store, tally, aside, early)
+        acts = ActImport(store, source, names, options, tally, aside, gathered, decided, views)
+        for batch in sources.read(source, names, options):
+            acts.take(batch) if isinstance(batch, ActBatch) else events.take(batch)
+        events.finish()
+        acts.finish()
+    _save(cursor, options.cursor)
+    return tally.report(aside.paths[0] if aside.paths else None)
+
+
+def _home(store: Store, folder: str | os.PathLike[str] | None) -> Path:
+    """The shop's folder."""
+    home = folder if folder is not None else getattr(store, "path", None)
+    if home is None:
+        raise Refused("no_folder", "the store has no folder of its own: name one for its views and set-aside rows")
+    return Path(home)
+
+
+def _size_bytes(files: Sequence[str]) -> int:
+    return sum(Path(file).stat().st_size for file in files if Path(file).is_file())
+
+
+def _load(cursor: Path) -> dict[str, str]:
+    """What a source kept from its last run; without it the next run reads everything, and finds it known."""
+    try:
+        kept: dict[str, str] = json.loads(cursor.read_text())
+    except (OSError, ValueError):
+        return {}
+    return kept
+
+
+def _save(cursor: Path, kept: dict[str, str]) -> None:
+    if kept:
+        cursor.parent.mkdir(parents=True, exist_ok=True)
+        temporary = cursor.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(kept))
+        temporary.replace(cursor)
