@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -110,7 +111,9 @@ def _assembled(
 def _texts(metadata: Iterable[tuple[str, str]]) -> str:
     if not metadata:
         return ""
-    pairs = sorted(metadata, key=lambda pair: sort_key(pair[0]))
+    pairs = sorted(metadata, key=_FIRST)
+    if not all(key.isascii() for key, _ in pairs):
+        pairs.sort(key=lambda pair: sort_key(pair[0]))
     return '"metadata":{' + ",".join([f"{quoted(key)}:{quoted(value)}" for key, value in pairs]) + "},"
 
 
@@ -168,4 +171,5 @@ _RENDER: dict[type[Any], Callable[[Any], str]] = {
 }
 _CELLS = {name: _cells(specs) for name, specs in FIELDS.items()}
 _ENVELOPE = frozenset(("event_id", "cart_id", "version", "user_key", "timestamp"))
+_FIRST = itemgetter(0)
 _TIMES = frozenset(("timestamp", "last_activity_at"))
