@@ -12,15 +12,17 @@ from cart_core.simulator.behaviour import Behaviour
 from cart_core.simulator.truth import Effect, Truth
 
 if TYPE_CHECKING:
-    from cart_core.simulator.run import Chunk, Shop, chunks, simulate
+    from cart_core.simulator.chunks import Chunk, chunks
+    from cart_core.simulator.run import simulate
+    from cart_core.simulator.shop import Shop
 
 __all__ = ["Behaviour", "Chunk", "Effect", "Shop", "Truth", "chunks", "simulate"]
 
-_LATE = ("Chunk", "Shop", "chunks", "simulate")
+_LATE = {"Chunk": "chunks", "Shop": "shop", "chunks": "chunks", "simulate": "run"}
 
 
 def __getattr__(name: str) -> object:
     """Load the compiled shop on first use."""
     if name in _LATE:
-        return getattr(import_module("cart_core.simulator.run"), name)
+        return getattr(import_module(f"cart_core.simulator.{_LATE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

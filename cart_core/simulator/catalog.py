@@ -76,7 +76,7 @@ def catalog(seed: int, start_us: int, days: int) -> Catalog:
     kinds, base, names = kinds[order], base[order], [_name(int(number)) for number in order]
     starts, at, cents, pushed = _changes(rng, base, start_us, days)
     return Catalog(
-        ids=[f"p{number:05d}" for number in range(PRODUCTS)],
+        ids=_ids(),
         names=names,
         images=[f"https://shop.example/images/p{number:05d}.jpg" for number in range(PRODUCTS)],
         shares=cumulative((1.0 + numbers) ** -ZIPF_EXPONENT),
@@ -105,6 +105,10 @@ def coupons(seed: int, start_us: int, days: int) -> Coupons:
     )
 
 
+def _ids() -> list[str]:
+    return [f"p{number:05d}" for number in range(PRODUCTS)]
+
+
 def _name(number: int) -> str:
     kind = number % len(KINDS)
     make = number // len(KINDS) % len(MAKES)
@@ -131,6 +135,4 @@ def stock(seed: int) -> pa.Table:
     """How many units of each product are on hand; about one in twelve is sold out."""
     rng = np.random.default_rng(np.random.SeedSequence((seed, 4)))
     on_hand = np.where(rng.random(PRODUCTS) < 1 / 12, 0, rng.geometric(1 / 40, PRODUCTS))
-    return pa.table(
-        [pa.array([f"p{number:05d}" for number in range(PRODUCTS)]), pa.array(on_hand)], names=["product_id", "available"]
-    )
+    return pa.table({"product_id": _ids(), "available": on_hand})

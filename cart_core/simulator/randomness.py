@@ -10,7 +10,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cart_core.simulator.compiled import inner
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -29,42 +30,42 @@ def mixed(value: Any) -> Any:
     return value ^ (value >> SHIFTS[2])
 
 
-_mixed = njit(cache=True)(mixed)
+_mixed = inner(mixed)
 
 
-@njit(cache=True)
+@inner
 def reset(stream: Array, seed: np.uint64, number: np.uint64) -> None:
     """Put a stream (one uint64) at the start that belongs to a seed and a number."""
     stream[0] = _mixed(_mixed(seed + STEP) ^ (number * STEP))
 
 
-@njit(cache=True)
+@inner
 def draw(stream: Array) -> float:
     """A number from 0 to below 1."""
     stream[0] += STEP
-    return (_mixed(stream[0]) >> FRACTION_SHIFT) * FRACTION
+    return float((_mixed(stream[0]) >> FRACTION_SHIFT) * FRACTION)
 
 
-@njit(cache=True)
+@inner
 def below(stream: Array, bound: int) -> int:
     """A whole number from 0 to below ``bound``."""
     return int(draw(stream) * bound)
 
 
-@njit(cache=True)
+@inner
 def waiting(stream: Array, mean: float) -> float:
     """An exponential time with this mean."""
     return -mean * math.log(1.0 - draw(stream))
 
 
-@njit(cache=True)
+@inner
 def normal(stream: Array) -> float:
     """A standard normal number (Box and Muller)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - draw(stream)))
     return radius * math.cos(2.0 * math.pi * draw(stream))
 
 
-@njit(cache=True)
+@inner
 def extra(stream: Array, more: float, most: int) -> int:
     """How often in a row a chance of ``more`` came true, at most ``most``."""
     count = 0
@@ -73,7 +74,7 @@ def extra(stream: Array, more: float, most: int) -> int:
     return count
 
 
-@njit(cache=True)
+@inner
 def pick(stream: Array, cumulative: Array) -> int:
     """An index drawn by cumulative weights that end at 1."""
     wanted = draw(stream)

@@ -7,23 +7,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cart_core.events import TYPES
-from cart_core.simulator.behaviour import MAX_LINES, Behaviour
+from cart_core.simulator.behaviour import MAX_CARTS_OF_USER, MAX_COUPONS, MAX_LINES, Behaviour
+from cart_core.simulator.compiled import constant
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ITEM_ADDED = TYPES.index("ItemAdded")
-ITEM_REMOVED = TYPES.index("ItemRemoved")
-QUANTITY_CHANGED = TYPES.index("QuantityChanged")
-COUPON_APPLIED = TYPES.index("CouponApplied")
-COUPON_REMOVED = TYPES.index("CouponRemoved")
-PRICE_UPDATED = TYPES.index("PriceUpdated")
-CHECKOUT_STARTED = TYPES.index("CheckoutStarted")
-CHECKOUT_COMPLETED = TYPES.index("CheckoutCompleted")
+ITEM_ADDED = constant(TYPES.index("ItemAdded"))
+ITEM_REMOVED = constant(TYPES.index("ItemRemoved"))
+QUANTITY_CHANGED = constant(TYPES.index("QuantityChanged"))
+COUPON_APPLIED = constant(TYPES.index("CouponApplied"))
+COUPON_REMOVED = constant(TYPES.index("CouponRemoved"))
+PRICE_UPDATED = constant(TYPES.index("PriceUpdated"))
+CHECKOUT_STARTED = constant(TYPES.index("CheckoutStarted"))
+CHECKOUT_COMPLETED = constant(TYPES.index("CheckoutCompleted"))
 
 REASONS = ("shopper", "expired", "catalog", "re-added")
-BY_SHOPPER, EXPIRED, FROM_CATALOG, RE_ADDED = range(len(REASONS))
-NONE = -1
-NEVER = np.iinfo(np.int64).max
+BY_SHOPPER, EXPIRED, FROM_CATALOG, RE_ADDED = (constant(number) for number in range(len(REASONS)))
+NONE = constant(-1)
+NEVER = constant(np.iinfo(np.int64).max)
 
 EVENT = np.dtype(
     [
@@ -69,12 +70,15 @@ CART = np.dtype(
         ("episodes", np.int32),
         ("at_checkout", np.int32),
         ("overcharged", np.int32),
+        ("turn", np.int32),
         ("clock", np.int64),
         ("last_activity_at", np.int64),
         ("reaction_at", np.int64),
         ("completed_at", np.int64),
         ("charged_cents", np.int64),
         ("total_cents", np.int64),
+        ("taste", np.float64),
+        ("likely", np.float64),
     ],
     align=True,
 )
@@ -96,35 +100,39 @@ CHANCE = np.dtype(
 """One cart as it would have been completed: when, for how much, and how likely without treatment."""
 
 
+CHANGE = np.dtype([("at", np.int64), ("cents", np.int64), ("pushed", np.int64)], align=True)
+OFFER = np.dtype(
+    [("starts_at", np.int64), ("ends_at", np.int64), ("percentage", np.int64), ("steps", np.int64)], align=True
+)
+SETTINGS = np.dtype(
+    [
+        *((name, np.int64) for name in ("start_us", "end_us", "idle_us", "window_us", "experiment_at")),
+        *((name, np.float64) for name in ("lift", "treated_share", *Behaviour._fields)),
+    ],
+    align=True,
+)
+
+
 class World(NamedTuple):
-    """Everything the shop is given: it is read, never written."""
+    """Everything the compiled shop reads and writes.
+
+    Given: ``settings`` (one record) to ``offers``. Used while one shopper plays: ``stream`` to ``chances``. Written:
+    ``events`` to ``sums``, of which the first ``counts[i]`` rows are filled.
+    """
 
     seed: np.uint64
-    start_us: int
-    end_us: int
-    idle_us: int
-    window_us: int
-    rates: Behaviour
+    settings: Any
     zone_shares: Array
     hour_shares: Array
     offsets_us: Array
     product_shares: Array
     change_start: Array
-    change_at: Array
-    change_cents: Array
-    change_pushed: Array
-    coupon_starts: Array
-    coupon_ends: Array
-    coupon_percentage: Array
-    coupon_steps: Array
-    experiment_at: int
-    lift: float
-    treated_share: float
-
-
-class Sink(NamedTuple):
-    """What the shop writes: the first ``counts[i]`` rows of each table are filled."""
-
+    changes: Array
+    offers: Array
+    stream: Array
+    lines: Array
+    coupons: Array
+    chances: Array
     events: Array
     views: Array
     episodes: Array
@@ -135,7 +143,9 @@ class Sink(NamedTuple):
     sums: Array
 
 
-EVENTS_N, VIEWS_N, EPISODES_N, EXPOSURES_N, USERS_N = range(5)
+COUNTED = ("events", "views", "episodes", "exposures", "users")
+EVENTS_N, VIEWS_N, EPISODES_N, EXPOSURES_N, USERS_N = range(len(COUNTED))
+SUMS = 6
 (
     ARM_USERS,
     CONVERSION_CONTROL,
@@ -143,22 +153,33 @@ EVENTS_N, VIEWS_N, EPISODES_N, EXPOSURES_N, USERS_N = range(5)
     REVENUE_CONTROL,
     REVENUE_TREATMENT,
     MIXED_USERS,
-) = range(6)
+) = range(SUMS)
 EVENTS_PER_CART = 96
 VIEWS_PER_CART = 144
+VIEWS_PER_VISITOR = 6
 EPISODES_PER_CART = 24
-EXPOSURES_PER_CART = 6
+EXPOSURES_PER_CART = 2
 
 
-def sink(carts: int, visitors: int) -> Sink:
-    """Room for what so many carts and visitors can write at most; memory is taken only where it is written."""
-    return Sink(
-        events=np.empty(carts * EVENTS_PER_CART, EVENT),
-        views=np.empty(carts * VIEWS_PER_CART + visitors * MAX_LINES, VIEW),
-        episodes=np.empty(carts * EPISODES_PER_CART, EPISODE),
-        exposures=np.empty((carts + visitors) * EXPOSURES_PER_CART, EXPOSURE),
-        users=np.empty(carts + visitors, USER),
-        carts=np.empty(carts, CART),
-        counts=np.zeros(5, np.int64),
-        sums=np.zeros(6, np.float64),
-    )
+def scratch() -> dict[str, Array]:
+    """What the compiled shop uses while one shopper plays."""
+    return {
+        "stream": np.zeros(1, np.uint64),
+        "lines": np.zeros(MAX_LINES, LINE),
+        "coupons": np.zeros(MAX_COUPONS, np.int64),
+        "chances": np.zeros(MAX_CARTS_OF_USER, CHANCE),
+    }
+
+
+def room(carts: int, visitors: int) -> dict[str, Array]:
+    """Tables for what so many carts and visitors write at most; memory is taken only where they do."""
+    return {
+        "events": np.empty(carts * EVENTS_PER_CART, EVENT),
+        "views": np.empty(carts * VIEWS_PER_CART + visitors * VIEWS_PER_VISITOR, VIEW),
+        "episodes": np.empty(carts * EPISODES_PER_CART, EPISODE),
+        "exposures": np.empty((carts + visitors) * EXPOSURES_PER_CART, EXPOSURE),
+        "users": np.empty(carts + visitors, USER),
+        "carts": np.empty(carts, CART),
+        "counts": np.zeros(len(COUNTED), np.int64),
+        "sums": np.zeros(SUMS, np.float64),
+    }

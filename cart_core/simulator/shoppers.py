@@ -6,18 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from cart_core.simulator.behaviour import MAX_CARTS_OF_USER, MAX_COUPONS, MAX_LINES
+from cart_core.simulator.compiled import constant, entry, inner
 from cart_core.simulator.happenings import DAY_US, product_wanted
-from cart_core.simulator.randomness import Array, draw, extra, normal, pick, reset
+from cart_core.simulator.randomness import draw, extra, normal, pick, reset
 from cart_core.simulator.records import (
     ARM_USERS,
-    CHANCE,
     CONVERSION_CONTROL,
     CONVERSION_TREATMENT,
     EXPOSURES_N,
-    LINE,
     MIXED_USERS,
     NEVER,
     NONE,
@@ -25,127 +23,126 @@ from cart_core.simulator.records import (
     REVENUE_TREATMENT,
     USERS_N,
     VIEWS_N,
+    VIEWS_PER_VISITOR,
+    World,
 )
 from cart_core.simulator.visits import HOUR_US, LOOKING_AROUND_US, live
 
 EXPERIMENTS = 2
-TESTED = 0
-VISITOR_VIEWS = 6
+TESTED = constant(0)
+CONTROL, TREATED = constant(0), constant(1)
+ONE = constant(1)
 VISITOR_VIEW_GAP_US = 20_000_000
 NUMBERS_OF_VISITORS = 1 << 40
 
 
-@njit(cache=True)
-def play(world: Any, first_number: int, carts: int, visitors: int, sink: Any) -> None:
-    """Fill the sink with ``carts`` carts, numbered from ``first_number``, and visitors who start none."""
-    stream = np.zeros(1, np.uint64)
-    chances = np.zeros(MAX_CARTS_OF_USER, CHANCE)
-    lines = np.zeros(MAX_LINES, LINE)
-    coupons = np.zeros(MAX_COUPONS, np.int64)
-    placed = 0
+@entry
+def play(world: World, first_number: int, carts: int, visitors: int) -> None:
+    """Play ``carts`` carts, numbered from ``first_number``, and visitors who start none; the world keeps it all."""
+    placed = first_number - first_number
     while placed < carts:
-        reset(stream, world.seed, np.uint64(first_number + placed))
-        placed += shopper(world, first_number, placed, carts - placed, sink, stream, chances, lines, coupons)
+        reset(world.stream, world.seed, np.uint64(first_number + placed))
+        placed += shopper(world, first_number, placed, carts - placed)
     for each in range(visitors):
         number = NUMBERS_OF_VISITORS + first_number + each
-        reset(stream, world.seed, np.uint64(number))
-        visitor(world, number, sink, stream, chances)
+        reset(world.stream, world.seed, np.uint64(number))
+        visitor(world, number)
 
 
-@njit(cache=True)
-def shopper(
-    world: Any, first_number: int, placed: int, room: int, sink: Any, stream: Array, chances: Any, lines: Any,
-    coupons: Any,
-) -> int:
+@inner
+def shopper(world: World, first_number: int, placed: int, room: int) -> int:
     """One shopper with all carts; returns how many these were."""
-    rates = world.rates
-    guest = int(draw(stream) < rates.guest_share)
-    user = join(world, first_number + placed, guest, sink, stream)
-    count = 1 if guest == 1 else min(1 + extra(stream, rates.another_cart, MAX_CARTS_OF_USER - 1), room)
-    mood = rates.conversion_low + (rates.conversion_high - rates.conversion_low) * draw(stream) * draw(stream)
-    taste = min(math.exp(rates.taste_sigma * normal(stream)), 4.0)
-    plan_arrivals(world, sink.users[user].zone, stream, chances, count, mood)
-    first_row = sink.counts[EXPOSURES_N]
-    expose(world, user, sink, stream, chances, count)
-    treated_at = first_exposure(sink, first_row, TESTED, 1)
+    settings = world.settings
+    guest = int(draw(world.stream) < settings.guest_share)
+    user = join(world, first_number + placed, guest)
+    count = 1 if guest == 1 else min(1 + extra(world.stream, settings.another_cart, MAX_CARTS_OF_USER - 1), room)
+    mood = draw(world.stream) * draw(world.stream)
+    likely = settings.conversion_low + (settings.conversion_high - settings.conversion_low) * mood
+    taste = min(math.exp(settings.taste_sigma * normal(world.stream)), 4.0)
+    plan_arrivals(world, world.users[user].zone, count, likely)
+    first_row = world.counts[EXPOSURES_N]
+    expose(world, user, count)
+    treated_at = first_exposure(world, first_row, TESTED, TREATED)
     for each in range(count):
-        cart = begin(sink, placed + each, user, lines, coupons)
-        likely = chances[each].base
-        if treated_at <= chances[each].arrival:
-            likely = min(likely * (1.0 + world.lift), 1.0)
-        live(world, cart, lines, coupons, sink, stream, taste, likely, chances[each])
-    tally(world, sink, first_row, chances, count)
+        cart = begin(world, placed + each, user, each)
+        cart.taste = taste
+        cart.likely = world.chances[each].base
+        if treated_at <= world.chances[each].arrival:
+            cart.likely = treated_chance(world, cart.likely)
+        live(world, cart)
+    tally(world, first_row, count)
     return count
 
 
-@njit(cache=True)
-def visitor(world: Any, number: int, sink: Any, stream: Array, chances: Any) -> None:
+@inner
+def visitor(world: World, number: int) -> None:
     """One guest who looks at products and leaves."""
-    user = join(world, number, 1, sink, stream)
-    plan_arrivals(world, sink.users[user].zone, stream, chances, 1, 0.0)
-    first_row = sink.counts[EXPOSURES_N]
-    expose(world, user, sink, stream, chances, 1)
-    at = chances[0].arrival
-    for _ in range(1 + extra(stream, world.rates.more_views, VISITOR_VIEWS - 1)):
-        at += int((0.2 + draw(stream)) * VISITOR_VIEW_GAP_US)
-        row = sink.views[sink.counts[VIEWS_N]]
-        sink.counts[VIEWS_N] += 1
+    user = join(world, number, ONE)
+    plan_arrivals(world, world.users[user].zone, ONE, 0.0)
+    first_row = world.counts[EXPOSURES_N]
+    expose(world, user, ONE)
+    at = world.chances[0].arrival
+    for _ in range(1 + extra(world.stream, world.settings.more_views, VIEWS_PER_VISITOR - 1)):
+        at += int((0.2 + draw(world.stream)) * VISITOR_VIEW_GAP_US)
+        row = world.views[world.counts[VIEWS_N]]
+        world.counts[VIEWS_N] += 1
         row.user = user
         row.cart = NONE
         row.visit = 1
-        row.product = product_wanted(world, stream)
+        row.product = product_wanted(world)
         row.at = at
-    tally(world, sink, first_row, chances, 1)
+    tally(world, first_row, ONE)
 
 
-@njit(cache=True)
-def join(world: Any, number: int, guest: int, sink: Any, stream: Array) -> int:
+@inner
+def join(world: World, number: int, guest: int) -> int:
     """A new row of the users; returns its place."""
-    user = sink.counts[USERS_N]
-    sink.counts[USERS_N] += 1
-    sink.users[user].number = number
-    sink.users[user].guest = guest
-    sink.users[user].zone = pick(stream, world.zone_shares)
+    user = world.counts[USERS_N]
+    world.counts[USERS_N] += 1
+    world.users[user].number = number
+    world.users[user].guest = guest
+    world.users[user].zone = pick(world.stream, world.zone_shares)
     return int(user)
 
 
-@njit(cache=True)
-def plan_arrivals(world: Any, zone: int, stream: Array, chances: Any, count: int, mood: float) -> None:
+@inner
+def plan_arrivals(world: World, zone: int, count: int, likely: float) -> None:
     """When each of a shopper's carts begins, ascending, and how likely it is bought untreated."""
     for each in range(count):
-        arrival = one_arrival(world, zone, stream)
+        arrival = one_arrival(world, zone)
         place = each
-        while place > 0 and chances[place - 1].arrival > arrival:
-            chances[place].arrival = chances[place - 1].arrival
+        while place > 0 and world.chances[place - 1].arrival > arrival:
+            world.chances[place].arrival = world.chances[place - 1].arrival
             place -= 1
-        chances[place].arrival = arrival
+        world.chances[place].arrival = arrival
     for each in range(count):
-        chances[each].completed_at = NEVER
-        chances[each].charged_cents = 0
-        chances[each].base = mood
+        world.chances[each].completed_at = NEVER
+        world.chances[each].charged_cents = 0
+        world.chances[each].base = likely
 
 
-@njit(cache=True)
-def one_arrival(world: Any, zone: int, stream: Array) -> int:
+@inner
+def one_arrival(world: World, zone: int) -> int:
     """A moment of the period, by the week's and the day's rhythm on the shopper's clock."""
-    clock_us = pick(stream, world.hour_shares) * HOUR_US + int(draw(stream) * HOUR_US)
+    settings = world.settings
+    clock_us = pick(world.stream, world.hour_shares) * HOUR_US + int(draw(world.stream) * HOUR_US)
     day = min(clock_us // DAY_US, world.offsets_us.shape[1] - 1)
-    since_start_us = (clock_us - world.offsets_us[zone, day]) % (world.end_us - world.start_us)
-    return int(min(world.start_us + since_start_us, world.end_us - 2 * LOOKING_AROUND_US))
+    since_start_us = (clock_us - world.offsets_us[zone, day]) % (settings.end_us - settings.start_us)
+    return int(min(settings.start_us + since_start_us, settings.end_us - 2 * LOOKING_AROUND_US))
 
 
-@njit(cache=True)
-def expose(world: Any, user: int, sink: Any, stream: Array, chances: Any, count: int) -> None:
+@inner
+def expose(world: World, user: int, count: int) -> None:
     """Write what the shopper is shown on each arrival since the experiments began; a few see both variants."""
     for experiment in range(EXPERIMENTS):
-        treated = draw(stream) < world.treated_share
-        other = draw(stream) < world.rates.seen_in_both
+        treated = draw(world.stream) < world.settings.treated_share
+        other = draw(world.stream) < world.settings.seen_in_both
         for each in range(count):
-            at = chances[each].arrival
-            if at < world.experiment_at or draw(stream) >= world.rates.exposed:
+            at = world.chances[each].arrival
+            if at < world.settings.experiment_at or draw(world.stream) >= world.settings.exposed:
                 continue
-            row = sink.exposures[sink.counts[EXPOSURES_N]]
-            sink.counts[EXPOSURES_N] += 1
+            row = world.exposures[world.counts[EXPOSURES_N]]
+            world.counts[EXPOSURES_N] += 1
             row.user = user
             row.experiment = experiment
             row.treated = treated
@@ -154,21 +151,28 @@ def expose(world: Any, user: int, sink: Any, stream: Array, chances: Any, count:
             other = False
 
 
-@njit(cache=True)
-def first_exposure(sink: Any, first_row: int, experiment: int, treated: int) -> int:
+@inner
+def first_exposure(world: World, first_row: int, experiment: int, treated: int) -> int:
     """When the shopper whose exposures begin at ``first_row`` first saw a variant; NEVER if not."""
-    for each in range(first_row, sink.counts[EXPOSURES_N]):
-        row = sink.exposures[each]
+    for each in range(first_row, world.counts[EXPOSURES_N]):
+        row = world.exposures[each]
         if row.experiment == experiment and row.treated == treated:
             return int(row.at)
     return NEVER
 
 
-@njit(cache=True)
-def begin(sink: Any, number: int, user: int, lines: Any, coupons: Any) -> Any:
+@inner
+def treated_chance(world: World, base: float) -> float:
+    """How likely a cart is bought under treatment."""
+    return float(min(base * (1.0 + world.settings.lift), 1.0))
+
+
+@inner
+def begin(world: World, number: int, user: int, turn: int) -> Any:
     """An empty cart."""
-    cart = sink.carts[number]
+    cart = world.carts[number]
     cart.user = user
+    cart.turn = turn
     cart.number = number
     cart.version = 0
     cart.commands = 0
@@ -183,39 +187,39 @@ def begin(sink: Any, number: int, user: int, lines: Any, coupons: Any) -> Any:
     cart.charged_cents = 0
     cart.total_cents = 0
     for slot in range(MAX_LINES):
-        lines[slot].product = NONE
-        lines[slot].change_at = NEVER
+        world.lines[slot].product = NONE
+        world.lines[slot].change_at = NEVER
     for slot in range(MAX_COUPONS):
-        coupons[slot] = NONE
+        world.coupons[slot] = NONE
     return cart
 
 
-@njit(cache=True)
-def tally(world: Any, sink: Any, first_row: int, chances: Any, count: int) -> None:
+@inner
+def tally(world: World, first_row: int, count: int) -> None:
     """Add what an exposed shopper would do under either variant, in expectation, to the sums of the truth.
 
     Only carts that would be completed in the window after the first exposure count; those begun before it are bought
     as likely under both variants.
     """
-    control_at = first_exposure(sink, first_row, TESTED, 0)
-    treated_at = first_exposure(sink, first_row, TESTED, 1)
+    control_at = first_exposure(world, first_row, TESTED, CONTROL)
+    treated_at = first_exposure(world, first_row, TESTED, TREATED)
     exposed_at = min(control_at, treated_at)
     if exposed_at == NEVER:
         return
     if max(control_at, treated_at) != NEVER:
-        sink.sums[MIXED_USERS] += 1
+        world.sums[MIXED_USERS] += 1
         return
     none_control, none_treated = 1.0, 1.0
     for each in range(count):
-        chance = chances[each]
-        if exposed_at <= chance.completed_at <= exposed_at + world.window_us:
+        chance = world.chances[each]
+        if exposed_at <= chance.completed_at <= exposed_at + world.settings.window_us:
             treated = chance.base
             if exposed_at <= chance.arrival:
-                treated = min(chance.base * (1.0 + world.lift), 1.0)
+                treated = treated_chance(world, chance.base)
             none_control *= 1.0 - chance.base
             none_treated *= 1.0 - treated
-            sink.sums[REVENUE_CONTROL] += chance.base * chance.charged_cents
-            sink.sums[REVENUE_TREATMENT] += treated * chance.charged_cents
-    sink.sums[ARM_USERS] += 1
-    sink.sums[CONVERSION_CONTROL] += 1.0 - none_control
-    sink.sums[CONVERSION_TREATMENT] += 1.0 - none_treated
+            world.sums[REVENUE_CONTROL] += chance.base * chance.charged_cents
+            world.sums[REVENUE_TREATMENT] += treated * chance.charged_cents
+    world.sums[ARM_USERS] += 1
+    world.sums[CONVERSION_CONTROL] += 1.0 - none_control
+    world.sums[CONVERSION_TREATMENT] += 1.0 - none_treated

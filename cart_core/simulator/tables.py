@@ -146,17 +146,17 @@ def events(seed: int, first_number: int, rows: Array, owners: pa.Array, shop: Ca
     )
 
 
-def views(first_number: int, rows: Array, users: pa.Array, carts: Array, shop: Catalog, first_view: int) -> pa.Table:
+def views(first_number: int, rows: Array, users: Array, names: pa.Array, shop: Catalog, first_view: int) -> pa.Table:
     """Product views; a session is one visit of one cart, or a visitor's only one."""
-    owner = pa.array(rows["user"])
     of_cart = rows["cart"] >= 0
-    number = np.where(of_cart, rows["cart"].astype(np.int64) + first_number, rows["user"] - len(carts))
+    visitor = users["number"][rows["user"]] - NUMBERS_OF_VISITORS
+    number = np.where(of_cart, rows["cart"].astype(np.int64) + first_number, visitor)
     session = _joined(_word(("visitor", "cart"), of_cart), _text(number), _text(rows["visit"]), between="-")
     return pa.table(
         [
             _joined("view", _text(np.arange(first_view, first_view + len(rows))), between="-"),
             _word(shop.ids, rows["product"]),
-            users.take(owner),
+            names.take(pa.array(rows["user"])),
             session,
             _moments(rows["at"]),
         ],
@@ -202,14 +202,15 @@ def coupon_table(offers: Coupons) -> pa.Table:
 
 
 def episodes(
-    seed: int, first_number: int, rows: Array, carts: Array, owners: pa.Array, idle_us: int, window_us: int, end_us: int
+    seed: int, first_number: int, rows: Array, carts: Array, owners: pa.Array, settings: Any
 ) -> pa.Table:
     """True silences with their outcome as of the end of the period."""
-    abandoned_at = rows["last_activity_at"] + idle_us
+    abandoned_at = rows["last_activity_at"] + settings["idle_us"]
     completed_at = carts["completed_at"][rows["cart"]]
-    mature = abandoned_at + window_us <= end_us
+    window_ends_at = abandoned_at + settings["window_us"]
+    mature = window_ends_at <= settings["end_us"]
     outcome = np.select(
-        [completed_at <= abandoned_at + window_us, rows["resumed_at"] <= abandoned_at + window_us, ~mature],
+        [completed_at <= window_ends_at, rows["resumed_at"] <= window_ends_at, ~mature],
         [0, 1, 2],
         3,
     )
@@ -264,4 +265,4 @@ def _commands(numbers: Array, commands: Array) -> pa.Array:
     values = _joined("c", _text(numbers[named]), _text(commands[named]), between="-")
     ends = np.concatenate(([0], np.cumsum(named))).astype(np.int32)
     offsets = pa.array(ends, mask=np.concatenate((~named, [False])))
-    return pa.MapArray.from_arrays(offsets, pa.array(["command_id"]).take(pa.array(np.zeros(len(values), np.int32))), values)
+    return pa.MapArray.from_arrays(offsets, _word(("command_id",), np.zeros(len(values))), values)
