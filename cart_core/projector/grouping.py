@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from cart_core import schema
 from cart_core.projector.compiled import compiled, read, written
-from cart_core.schema import BUCKETS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -23,7 +23,7 @@ HALF = np.uint64(32)
 class Grouped:
     """Rows by cart: cart ``i`` has rows order[begins[i]:ends[i]], versions ascending.
 
-    Carts stand in order of (bucket, id). ``bad`` is the first row whose version is not above the one before it in its
+    Carts stand in order of their key. ``bad`` is the first row whose version is not above the one before it in its
     cart, -1 where there is none; where there is one, nothing else is filled in.
     """
 
@@ -41,7 +41,7 @@ def grouped(ids: Array, versions: Array, kept: int = 0) -> Grouped:
     carts, bad = _number(ids.view(np.uint64), versions, kept, slots, numbers, firsts, counts, reached)
     if bad >= 0:
         return Grouped(numbers[:0], numbers[:0], numbers[:0], bad)
-    ranks = cart_order(ids[firsts[:carts]])
+    ranks = schema.key_order(ids[firsts[:carts]])
     sizes = counts[:carts][ranks].astype(np.int64)
     ends = np.cumsum(sizes)
     begins = ends - sizes
@@ -50,17 +50,6 @@ def grouped(ids: Array, versions: Array, kept: int = 0) -> Grouped:
     order = np.empty(rows, np.int32)
     _scatter(numbers, places, order)
     return Grouped(order, begins, ends, bad)
-
-
-def cart_order(ids: Array) -> Array:
-    """The order that puts carts, given as (n, 16) bytes, by (bucket, id)."""
-    words = ids.view(">u8").astype(np.uint64)
-    order = np.argsort(words[:, 0])
-    high = words[order, 0]
-    if (high[1:] == high[:-1]).any():
-        order = np.lexsort((words[:, 1], words[:, 0]))
-    buckets = ids[order, 15] % BUCKETS
-    return np.asarray(order[np.argsort(buckets, kind="stable")])
 
 
 def slots_for(entries: int) -> int:

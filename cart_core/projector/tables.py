@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 
 from cart_core import schema
@@ -55,8 +56,8 @@ LINES = pa.schema(
 class CartTables:
     """All carts, and all lines in them.
 
-    ``carts`` has the columns of CARTS in order of (bucket, cart_id), where the bucket is the last byte of the id
-    modulo 64; ``lines`` those of LINES, cart by cart in that order, then by (added_at, product_id).
+    ``carts`` has the columns of CARTS in order of ``schema.cart_keys``: by bucket, then by a hash of the id.
+    ``lines`` has those of LINES, cart by cart in that order, then by (added_at, product_id).
     """
 
     carts: pa.Table
@@ -65,15 +66,12 @@ class CartTables:
 
 def tables_of(states: Iterable[CartState]) -> CartTables:
     """States of different carts, each after one event at least, as the tables that ``fold_table`` would give."""
-    ordered = sorted(states, key=lambda state: _place(state.cart_id))
+    given = list(states)
+    ids = np.frombuffer(b"".join(UUID(state.cart_id).bytes for state in given), np.uint8).reshape(-1, 16)
+    ordered = [given[place] for place in schema.key_order(ids)]
     carts = [_cart_row(state) for state in ordered]
     lines = [_line_row(state.cart_id, line) for state in ordered for line in state.lines]
     return CartTables(_table(carts, CARTS), _table(lines, LINES))
-
-
-def _place(cart_id: str) -> tuple[int, bytes]:
-    raw = UUID(cart_id).bytes
-    return schema.bucket(raw), raw
 
 
 def _cart_row(state: CartState) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from cart_core.schema.columns import (
     id_bytes,
 )
 from cart_core.schema.conforming import conform
+from cart_core.schema.keys import KEY_BITS, cart_keys, id_keys, key_order
 from cart_core.schema.rows import from_row, table_of_rows, to_documents, to_envelopes, to_row, to_table
 from cart_core.schema.validating import VIOLATIONS, allowed, check, violations
 
@@ -28,16 +29,20 @@ __all__ = [
     "EVENTS",
     "GIVEN_BY_STORE",
     "JSON_NAMES",
+    "KEY_BITS",
     "PAYLOAD_COLUMNS",
     "UTC_MICROS",
     "VIOLATIONS",
     "allowed",
     "bucket",
     "buckets",
+    "cart_keys",
     "check",
     "conform",
     "from_row",
     "id_bytes",
+    "id_keys",
+    "key_order",
     "table_of_rows",
     "to_documents",
     "to_envelopes",

@@ -104,7 +104,7 @@ def _compare(table: pa.Table, rows: Array, stored: pa.Table, verdicts: _Verdicts
 
 def _repeats(ids: Array) -> tuple[Array, Array]:
     """Pairs (first, later) of rows with one id."""
-    keys = layout.id_keys(ids)
+    keys = schema.id_keys(ids)
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     if not (ranked[1:] == ranked[:-1]).any():

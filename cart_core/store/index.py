@@ -64,7 +64,7 @@ class SegmentIndex:
 
     def bucket_bounds(self, total_rows: int) -> list[int]:
         """65 row numbers: bucket b's rows run from bounds[b] to bounds[b + 1]."""
-        marks = np.arange(schema.BUCKETS, dtype=np.uint64) << layout.KEY_BITS
+        marks = np.arange(schema.BUCKETS, dtype=np.uint64) << schema.KEY_BITS
         places = np.searchsorted(self.cart_key, marks, side="left")
         starts = np.r_[self.cart_start, total_rows]
         return [int(starts[place]) for place in places] + [total_rows]
@@ -75,8 +75,8 @@ def build(ids: pa.Table) -> SegmentIndex:
     carts = schema.id_bytes(ids["cart_id"])
     starts = layout.cart_starts(carts)
     rows = np.diff(np.r_[starts, len(carts)])
-    keys = layout.cart_keys(carts[starts]) if len(starts) else np.zeros(0, np.uint64)
-    events = layout.id_keys(schema.id_bytes(ids["event_id"]))
+    keys = schema.cart_keys(carts[starts]) if len(starts) else np.zeros(0, np.uint64)
+    events = schema.id_keys(schema.id_bytes(ids["event_id"]))
     order = np.argsort(events)
     return SegmentIndex(
         cart_key=keys,

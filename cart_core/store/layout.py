@@ -10,29 +10,11 @@ import pyarrow as pa
 from cart_core import schema
 
 Array = np.ndarray[Any, np.dtype[Any]]
-MIX_HIGH = np.uint64(0x9E3779B97F4A7C15)
-MIX_LOW = np.uint64(0xC2B2AE3D27D4EB4F)
-BUCKET_BITS = np.uint64(6)
-KEY_BITS = np.uint64(58)
-
-
-def id_keys(ids: Array) -> Array:
-    """A 64-bit hash of each 16-byte id: equal ids have equal keys, and hardly ever others."""
-    words = np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)
-    with np.errstate(over="ignore"):
-        mixed = (words[:, 0] * MIX_HIGH) ^ ((words[:, 1] ^ (words[:, 0] >> np.uint64(29))) * MIX_LOW)
-        return np.asarray((mixed ^ (mixed >> np.uint64(32))) * MIX_HIGH)
-
-
-def cart_keys(ids: Array) -> Array:
-    """A 64-bit key of each cart id that sorts by bucket first."""
-    bucket = (ids[:, 15] % schema.BUCKETS).astype(np.uint64)
-    return np.asarray((bucket << KEY_BITS) | (id_keys(ids) >> BUCKET_BITS))
 
 
 def cart_order(ids: Array, versions: Array) -> Array:
     """The order that puts rows by bucket, then cart by cart, versions ascending; stable."""
-    keys = cart_keys(ids)
+    keys = schema.cart_keys(ids)
     order = np.argsort(keys, kind="stable")
     if not _ascends(keys[order], versions[order]):
         order = np.lexsort((versions, keys))

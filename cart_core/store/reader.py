@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from cart_core import schema
 from cart_core.events import Envelope
-from cart_core.store import at_rest, catalog, layout
+from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Connection, Segment
 from cart_core.store.index import IndexCache, SegmentIndex
 from cart_core.store.segments import SegmentFolder
@@ -54,7 +54,7 @@ class Reader:
     def heads(self, db: Connection, ids: Array) -> Array:
         """The versions of many carts, given as (n, 16) bytes."""
         found = np.zeros(len(ids), np.int64)
-        keys = layout.cart_keys(ids)
+        keys = schema.cart_keys(ids)
         order = np.argsort(keys)
         for segment in self.segments(db):
             index = self.indexes.get(segment)
@@ -81,7 +81,7 @@ class Reader:
 
     def carts(self, db: Connection, ids: Array) -> pa.Table:
         """The events of many carts as AT_REST, by position."""
-        keys = layout.cart_keys(ids)
+        keys = schema.cart_keys(ids)
         order = np.argsort(keys)
         parts = []
         for segment in self.segments(db):
@@ -107,7 +107,7 @@ class Reader:
         return np.concatenate(which), pa.concat_tables(parts)
 
     def _events_in_segments(self, db: Connection, ids: Array) -> Iterator[tuple[Array, pa.Table]]:
-        keys = layout.id_keys(ids)
+        keys = schema.id_keys(ids)
         order = np.argsort(keys)
         for segment in self.segments(db):
             index = self.indexes.get(segment)
@@ -141,7 +141,7 @@ class Reader:
 
 def cart_key(cart_id: bytes) -> Any:
     """The key of one cart id."""
-    return layout.cart_keys(np.frombuffer(cart_id, np.uint8).reshape(1, 16))[0]
+    return schema.cart_keys(np.frombuffer(cart_id, np.uint8).reshape(1, 16))[0]
 
 
 def rows_in(ids: Array, wanted: Sequence[bytes]) -> Array:
@@ -155,8 +155,8 @@ def rows_in(ids: Array, wanted: Sequence[bytes]) -> Array:
 def _known(stored: list[tuple[bytes, int]], ids: Array) -> list[bytes]:
     names = [each for each, _ in stored]
     mine = np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
-    keys = layout.id_keys(mine) if names else np.zeros(0, np.uint64)
-    return [names[place] for place in np.flatnonzero(np.isin(keys, layout.id_keys(ids)))]
+    keys = schema.id_keys(mine) if names else np.zeros(0, np.uint64)
+    return [names[place] for place in np.flatnonzero(np.isin(keys, schema.id_keys(ids)))]
 
 
 def _file_rows(index: SegmentIndex, places: Array) -> Array:

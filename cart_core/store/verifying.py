@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cart_core import ledger, schema
 from cart_core.errors import StoreCorrupt
-from cart_core.store import at_rest, catalog, layout
+from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Batch, Catalog, Segment
 from cart_core.store.results import Verified
 from cart_core.store.segments import SegmentFolder
@@ -132,7 +132,7 @@ class _Versions:
         self._versions: list[np.ndarray[Any, Any]] = []
 
     def add(self, table: pa.Table) -> None:
-        self._keys.append(layout.cart_keys(schema.id_bytes(table["cart_id"])))
+        self._keys.append(schema.cart_keys(schema.id_bytes(table["cart_id"])))
         self._versions.append(table["version"].to_numpy().astype(np.int32))
 
     def problems(self) -> Iterator[str]:

@@ -55,7 +55,7 @@ def test_an_index_finds_every_cart_and_no_other(ids: list[bytes]):
     column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([row.tobytes() for row in carts[order]], pa.binary(16)))
     built = index.build(pa.table({"cart_id": column, "version": versions[order], "event_id": column}))
     for each in ids:
-        place = built.cart(layout.cart_keys(as_bytes([each]))[0], each)
+        place = built.cart(schema.cart_keys(as_bytes([each]))[0], each)
         assert (place is not None) == (each in known)
         if place is not None:
             assert carts[order][place[0]].tobytes() == each
