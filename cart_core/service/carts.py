@@ -112,7 +112,7 @@ class CartService:
             if isinstance(outcome, Append):
                 group.append(outcome)
                 places.append(place)
-                outcomes[place] = Answer(cart.state.version, outcome.envelopes[-1].metadata)
+                outcomes[place] = Answer(cart.version, outcome.envelopes[-1].metadata)
             else:
                 outcomes[place] = outcome
         lost = self._append(group, places, outcomes)
@@ -196,22 +196,29 @@ class _Cart:
     """A cart in one round: as the store has it, and as it will be once what was decided is written."""
 
     base: CartState
-    state: CartState = field(init=False)
     news: list[Envelope] = field(default_factory=list)
+    _state: CartState | None = None
 
-    def __post_init__(self) -> None:
-        self.state = self.base
+    @property
+    def version(self) -> int:
+        """The version that it will have."""
+        return self.base.version + len(self.news)
+
+    @property
+    def state(self) -> CartState:
+        """The cart as it will be, folded only where another command of the round asks."""
+        if self._state is None:
+            self._state = fold(self.news, self.base) if self.news else self.base
+        return self._state
 
     def move(self, append: Append) -> None:
         """Take in what will be written."""
         self.news += append.envelopes
-        self.state = fold(append.envelopes, self.state)
+        self._state = None
 
     def history(self, store: Store) -> list[Envelope]:
         """Every event of the cart, the unwritten ones included."""
-        return (
-            [*store.read(self.base.cart_id, version=self.base.version), *self.news] if self.base.version else self.news
-        )
+        return [*store.read(self.base.cart_id, version=self.base.version), *self.news]
 
 
 _UNANSWERED = CartError("the cart was changed by others at each try")

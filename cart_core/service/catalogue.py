@@ -13,7 +13,7 @@ import polars as pl
 
 from cart_core import rules
 from cart_core.commands import AddItem
-from cart_core.errors import Refused, SourceError, shown
+from cart_core.errors import InvalidEvent, Problem, Refused, SourceError, shown
 
 COLUMNS = ("product_id", "price_cents", "currency", "valid_from")
 OPTIONAL = ("valid_from", "reason")
@@ -21,13 +21,31 @@ OPTIONAL = ("valid_from", "reason")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a product costs, in minor units, from a moment on; ``valid_from`` None means since ever."""
+    """What a product costs, in minor units, from a moment on; ``valid_from`` None means since ever.
+
+    Raises InvalidEvent where a field breaks its rule.
+    """
 
     product_id: str
     price_cents: int
     currency: str
     valid_from: datetime | None = None
     reason: str = "catalogue"
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(name, value, rule.wording)
+            for name, value, rule in (
+                ("productId", self.product_id, rules.NAME),
+                ("priceCents", self.price_cents, rules.CENTS),
+                ("currency", self.currency, rules.CURRENCY),
+                ("validFrom", self.valid_from or rules.EPOCH, rules.Moment()),
+                ("reason", self.reason, rules.FREE_TEXT),
+            )
+            if not rule.allows(value)
+        ]
+        if problems:
+            raise InvalidEvent(problems)
 
 
 class PriceCatalogue:
@@ -83,24 +101,14 @@ def read_prices(path: Path) -> list[Price]:
 
 
 def _price(path: Path, number: int, row: dict[str, Any]) -> Price:
-    price_cents, valid_from = row["price_cents"], row.get("valid_from")
+    price_cents, valid_from, currency = row["price_cents"], row.get("valid_from"), row["currency"]
     try:
         price_cents = int(price_cents) if isinstance(price_cents, str) else price_cents
         valid_from = rules.parse_time(valid_from) if isinstance(valid_from, str) else valid_from
+        currency = currency.upper() if isinstance(currency, str) else currency
+        return Price(row["product_id"], price_cents, currency, valid_from, row.get("reason") or "catalogue")
     except ValueError as error:
         raise SourceError(f"{path}, row {number}: {error}") from error
-    for name, value, rule in (
-        ("product_id", row["product_id"], rules.NAME),
-        ("price_cents", price_cents, rules.PRICE),
-        ("currency", row["currency"], rules.CURRENCY),
-    ):
-        if not rule.allows(value):
-            raise SourceError(f"{path}, row {number}: {name} is {shown(value)}, but must be {rule.wording}")
-    if valid_from is not None and not rules.Moment().allows(valid_from):
-        raise SourceError(
-            f"{path}, row {number}: valid_from is {shown(valid_from)}, but must be {rules.Moment().wording}"
-        )
-    return Price(row["product_id"], price_cents, row["currency"].upper(), valid_from, row.get("reason") or "catalogue")
 
 
 def _by_product(prices: Iterable[Price]) -> dict[str, Sequence[Price]]:

@@ -70,7 +70,7 @@ def test_a_table_is_read_from_csv_and_parquet(tmp_path: Path, ending: str) -> No
     [
         ("product_id,currency\nsoap,USD\n", "no column price_cents"),
         ("product_id,price_cents,currency\nsoap,2900,USD\nsoap,29.00,USD\n", "row 1: .*29.00"),
-        ("product_id,price_cents,currency\nsoap,0,USD\n", "row 0: price_cents is 0, but must be"),
+        ("product_id,price_cents,currency\nsoap,-1,USD\n", "row 0: priceCents is -1, but must be"),
         ("product_id,price_cents,currency\nsoap,1,EURO\n", "row 0: currency is 'EURO', but must be"),
         ("product_id,price_cents,currency,valid_from\nsoap,1,EUR,noon\n", "row 0: .*noon"),
     ],

@@ -1,0 +1,92 @@
+"""The application: a FastAPI of every call, with what they share made when it starts and closed when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+import cart_core
+from cart_core.api import carts, shop
+from cart_core.api.bodies import Problem
+from cart_core.api.calls import Shop, Shown
+from cart_core.api.committer import Committer
+from cart_core.api.gate import Gate
+from cart_core.api.hot import HotCalls
+from cart_core.api.metrics import Metrics
+from cart_core.api.problems import ApiProblem, invalid, response
+from cart_core.api.settings import Settings
+from cart_core.api.tokens import Tokens
+from cart_core.service import CartService, PriceCatalogue
+from cart_core.store import CartStore
+from cart_core.store.base import Clock, Store
+
+
+def create_app(settings: Settings, store: Store | None = None, clock: Clock | None = None) -> FastAPI:
+    """The application over a store, which it opens and closes itself unless it is handed one."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        opened = store if store is not None else CartStore.open(settings.store, clock=clock)
+        catalogue = None if settings.prices is None else PriceCatalogue.read(settings.prices)
+        service = CartService(opened, catalogue=catalogue)
+        committer = Committer(service, asyncio.get_running_loop())
+        tokens = None if settings.trust is None else Tokens(settings.trust, opened.clock)
+        app.state.shop = Shop(settings, service, committer, tokens, metrics, Shown())
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(committer.close)
+            if store is None:
+                opened.close()
+
+    app = FastAPI(
+        title="Cart Workbench",
+        version=cart_core.__version__,
+        summary="Shopping carts that remember everything.",
+        lifespan=running,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(carts.router)
+    app.include_router(shop.router)
+    app.add_middleware(HotCalls)
+    app.add_middleware(Gate, metrics=metrics, loopback_only=settings.open)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _not_routed)
+    app.openapi = lambda: _schema(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """A request whose shape is wrong, as the problem it is."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    return response(invalid(found), request.scope["request_id"])
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    """A path or method that does not exist, or a body that could not be read."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    code = {404: "not_found", 405: "method_not_allowed", 400: "malformed_request"}.get(status, "failed")
+    problem = ApiProblem(status, code, f"{request.method} {request.scope['path']} is no call of this server", headers)
+    return response(problem, request.scope["request_id"])
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with the problem document among its schemas, and no error shape that is not ours."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = Problem.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+    return app.openapi_schema or {}
