@@ -6,12 +6,12 @@ polars, text in DuckDB); every other table holds ids as text. ``ids_as_text`` tu
 
 from __future__ import annotations
 
-from pipelines.tables import abandonment, carts, experiments, funnels, inputs, recovery
+from pipelines.tables import abandonment, carts, experiments, funnels, headline, inputs, recovery
 from pipelines.tables.contract import Column, Table, TableError, conformed, ids_as_text, uuid_text
 
 TABLES: dict[str, Table] = {
     table.name: table
-    for module in (carts, abandonment, recovery, funnels, experiments)
+    for module in (carts, abandonment, recovery, funnels, experiments, headline)
     for table in module.TABLES
 }
 """Every derived table by name."""

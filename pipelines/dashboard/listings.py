@@ -1,0 +1,225 @@
+"""The tables of the report and the dashboard, as HTML that the page's style sheet dresses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from great_tables import GT
+
+from pipelines.dashboard import words
+
+_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+_TABLE = re.compile(r"<table.*</table>", re.DOTALL)
+_CANDIDATE_ROWS = 12
+_NAMES_SHOWN = 3
+_CARD_COLUMNS = 3
+
+
+def listing(
+    rows: Sequence[Mapping[str, str]], labels: Mapping[str, str], *, name: str, numbers: Sequence[str] = ()
+) -> str:
+    """Rows of ready HTML cells as a table with a header cell per column; ``numbers`` are set right.
+
+    ``labels`` gives the columns in order and what their headers say; ``name`` is what a screen reader calls it.
+    """
+    frame = pl.DataFrame(
+        [{column: row[column] for column in labels} for row in rows], schema=dict.fromkeys(labels, pl.String)
+    )
+    built: Any = GT(frame, id=re.sub(r"\W+", "-", name.lower())).cols_label(dict(labels)).fmt(_inner)
+    texts = [column for column in labels if column not in numbers]
+    built = built.cols_align("right", list(numbers)).cols_align("left", texts)
+    html = _TABLE.search(_STYLE.sub("", built.as_raw_html()))
+    table = _labelled(html.group() if html else "", labels)
+    kind = "scroll cards" if len(labels) > _CARD_COLUMNS else "scroll"
+    return f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(name, quote=True)}">{table}</div>'
+
+
+def _inner(cell: str) -> str:
+    return f"<span>{cell}</span>"
+
+
+def _labelled(table: str, labels: Mapping[str, str]) -> str:
+    """Each cell told its header, for narrow windows where a row becomes a card; roles keep it a table to readers."""
+
+    def cell(found: re.Match[str]) -> str:
+        label = labels.get(found.group(1), "")
+        return f'<td role="cell" data-label="{escape(label, quote=True)}" headers="{found.group(0).split(chr(34))[1]}"'
+
+    named = re.sub(r'<td headers="[^"]*?-(\w+)"', cell, table)
+    roles = {"<table": "table", "<thead": "rowgroup", "<tbody": "rowgroup", "<tr": "row", "<th": "columnheader"}
+    for tag, role in roles.items():
+        named = re.sub(rf"{tag}(?=[ >])", f'{tag} role="{role}"', named)
+    return named
+
+
+def steps(frame: pl.DataFrame) -> str:
+    """Each step of a funnel: who came, who went on, and how long it took."""
+    rows = [
+        {
+            "step": escape(words.words(row["step"])),
+            "entered": words.count(row["entered"]),
+            "converted": words.count(row["converted"]),
+            "step_rate": words.share(row["step_rate"]),
+            "rate": words.share(row["rate"]),
+            "median": words.span(row["median_s"]),
+            "p90": words.span(row["p90_s"]),
+        }
+        for row in frame.sort("step_index").iter_rows(named=True)
+    ]
+    labels = {
+        "step": "Step",
+        "entered": "Came this far",
+        "converted": "Went on",
+        "step_rate": "Of those",
+        "rate": "Of all",
+        "median": "Half within",
+        "p90": "90 % within",
+    }
+    return listing(rows, labels, name="Funnel steps", numbers=list(labels)[1:])
+
+
+def candidates(frame: pl.DataFrame) -> str:
+    """The eligible candidates with the highest expected value: whom to write to, about what, and when."""
+    best = frame.filter("eligible").sort("rank").head(_CANDIDATE_ROWS)
+    rows = [
+        {
+            "rank": str(row["rank"]),
+            "who": f"<b>{escape(words.short_id(row['user_id'] or 'forgotten', 14))}</b> "
+            f'<span class="aside">cart {escape(words.short_id(row["cart_id"]))}</span>',
+            "what": _contents(row),
+            "value": words.money(row["value_cents"], row["currency"]),
+            "expected": f"<b>{words.money(row['expected_value_cents'])}</b> "
+            f'<span class="aside">{words.share(row["recover_p"])} likely</span>',
+            "since": f"{words.span(row['hours_since'] * words.HOUR_S)}"
+            f'<span class="aside">in the {escape(row["stage"])}</span>',
+            "send": _send_after(row),
+        }
+        for row in best.iter_rows(named=True)
+    ]
+    labels = {
+        "rank": "#",
+        "who": "Shopper",
+        "what": "What is in the cart",
+        "value": "Value",
+        "expected": "Expected",
+        "since": "Silent for",
+        "send": "Send after",
+    }
+    return listing(rows, labels, name="Recovery candidates", numbers=("rank", "value", "expected"))
+
+
+def counts(pairs: Sequence[tuple[str, str, str]], headers: tuple[str, str], *, name: str) -> str:
+    """Names with a number each, and what the name means below it."""
+    rows = [
+        {"what": f'{escape(what)}<span class="aside">{escape(meaning)}</span>', "number": number}
+        for what, number, meaning in pairs
+    ]
+    return listing(rows, {"what": headers[0], "number": headers[1]}, name=name, numbers=("number",))
+
+
+def coupons(frame: pl.DataFrame) -> str:
+    """What shoppers took out after a coupon left, against the window before and against carts that kept theirs."""
+    rows = [
+        {
+            "coupon": f"<b>{escape(row['coupon_code'])}</b>",
+            "why": escape(words.words(row["reason"])),
+            "removals": words.count(row["removals"]),
+            "after": _rate(row["rate_after"]),
+            "before": _rate(row["rate_before"]),
+            "control": _rate(row["rate_control"]),
+            "value": words.money(row["value_removed_cents"]),
+            "stake": words.money(row["value_at_stake_cents"]),
+        }
+        for row in frame.sort("removals", descending=True).head(_CANDIDATE_ROWS).iter_rows(named=True)
+    ]
+    labels = {
+        "coupon": "Coupon",
+        "why": "Left because",
+        "removals": "Times",
+        "after": "Items removed after",
+        "before": "Before",
+        "control": "Elsewhere",
+        "value": "Value removed",
+        "stake": "Value at stake",
+    }
+    return listing(rows, labels, name="Coupons that left a cart", numbers=list(labels)[2:])
+
+
+def arms(frame: pl.DataFrame) -> str:
+    """How an experiment's users were split, against the plan."""
+    rows = [
+        {
+            "arm": escape(row["arm"]),
+            "planned": words.share(row["weight"]),
+            "expected": words.count(row["expected"]),
+            "observed": words.count(row["observed"]),
+            "multiple": words.count(row["multiple_users"]),
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    labels = {
+        "arm": "Arm",
+        "planned": "Planned",
+        "expected": "Expected users",
+        "observed": "Users",
+        "multiple": "Left out: saw two arms",
+    }
+    return listing(rows, labels, name="Experiment arms", numbers=list(labels)[1:])
+
+
+def freshness(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Every derived table with its rows, the moment it is as of, and the last event it has read."""
+    cells = [
+        {
+            "table": f"<code>{escape(row['table'])}</code>",
+            "rows": words.count(row["rows"]),
+            "as_of": words.moment(row["as_of"]),
+            "position": words.count(row["position"]),
+        }
+        for row in rows
+    ]
+    labels = {"table": "Table", "rows": "Rows", "as_of": "As of", "position": "Events read"}
+    return listing(cells, labels, name="Data freshness", numbers=("rows", "position"))
+
+
+def _contents(candidate: Mapping[str, Any]) -> str:
+    lines = [
+        f"{line['quantity']} {words.TIMES} {escape(line['product_name'] or line['product_id'])}"
+        for line in candidate["lines"][:_NAMES_SHOWN]
+    ]
+    more = len(candidate["lines"]) - _NAMES_SHOWN
+    told = ", ".join(lines) + (f" and {more} more" if more > 0 else "")
+    pills = [*_price_news(candidate), *_coupon_news(candidate)]
+    return told + (f"<br>{' '.join(pills)}" if pills else "")
+
+
+def _price_news(candidate: Mapping[str, Any]) -> list[str]:
+    drop = candidate["price_drop_cents"]
+    return (
+        [f'<span class="pill good">{words.money(drop, candidate["currency"])} cheaper now</span>'] if drop > 0 else []
+    )
+
+
+def _coupon_news(candidate: Mapping[str, Any]) -> list[str]:
+    ending = [coupon for coupon in candidate["coupons"] if coupon["state"] == "expiring"]
+    return [
+        f'<span class="pill warn">{escape(each["code"])} ends {words.clock(each["ends_at"])}</span>' for each in ending
+    ]
+
+
+def _send_after(candidate: Mapping[str, Any]) -> str:
+    """The first moment outside of quiet hours, by the shopper's own clock; without a zone, in UTC."""
+    at, zone = candidate["send_after"], candidate["time_zone"]
+    if at is None:
+        return words.NOTHING
+    local = at.astimezone(ZoneInfo(zone)) if zone else at
+    return f'{words.clock(local)}<span class="aside">{escape(zone or "UTC")}</span>'
+
+
+def _rate(value: float | None) -> str:
+    return words.NOTHING if value is None else f"{value:.2f}"
