@@ -1,0 +1,73 @@
+# Everything a new machine needs is Python 3.11 or later with pip and venv, and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CARTS ?= 20000
+N ?= 1000
+PYTEST ?= $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format lock bench notebooks dashboard dagster crash truth clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/demo.stamp: requirements/demo.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/demo.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $@ $(VENV)/demo.stamp
+
+demo: $(VENV)/demo.stamp ## install, simulate a shop, import it, derive every table, write the report
+	$(BIN)/cart demo --dir data/demo --carts $(CARTS)
+
+test: $(VENV)/dev.stamp ## install and run all tests
+	$(PYTEST) -n auto
+
+lint: $(VENV)/dev.stamp ## style and the walls between the parts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev.stamp ## the strict type checker
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp ## put the code into its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/dev.stamp ## resolve the requirements anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header pyproject.toml requirements/build.in -o requirements/demo.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --extra api --extra dagster --extra notebooks --extra dev \
+		pyproject.toml requirements/build.in -o requirements/dev.txt
+
+bench: $(VENV)/dev.stamp ## the benchmarks of the main job
+	$(BIN)/python benchmarks/first.py
+
+notebooks: $(VENV)/dev.stamp ## open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+dashboard: $(VENV)/dev.stamp ## write the report of the demo shop
+	$(BIN)/cart --store data/demo/store report
+
+dagster: $(VENV)/dev.stamp ## the Dagster UI and its schedules, on 127.0.0.1
+	mkdir -p .dagster && cp dagster.yaml .dagster/
+	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dg dev --host 127.0.0.1
+
+crash: $(VENV)/dev.stamp ## kill the store N times and check what is left
+	CRASH_KILLS=$(N) $(PYTEST) -m crash -n0
+
+truth: $(VENV)/dev.stamp ## the statistics against simulated truth, whole
+	TRUTH=whole $(PYTEST) tests/truth -n auto
+
+clean: ## remove what was installed and built
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
