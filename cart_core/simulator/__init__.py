@@ -12,13 +12,13 @@ from cart_core.simulator.behaviour import Behaviour
 from cart_core.simulator.truth import Effect, Truth
 
 if TYPE_CHECKING:
-    from cart_core.simulator.chunks import Chunk, chunks
+    from cart_core.simulator.parts import Chunk, chunks
     from cart_core.simulator.run import simulate
     from cart_core.simulator.shop import Shop
 
 __all__ = ["Behaviour", "Chunk", "Effect", "Shop", "Truth", "chunks", "simulate"]
 
-_LATE = {"Chunk": "chunks", "Shop": "shop", "chunks": "chunks", "simulate": "run"}
+_LATE = {"Chunk": "parts", "Shop": "shop", "chunks": "parts", "simulate": "run"}
 
 
 def __getattr__(name: str) -> object:

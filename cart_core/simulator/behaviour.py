@@ -24,8 +24,8 @@ class Behaviour(NamedTuple):
     steps_more: float = 0.62
     another_visit: float = 0.42
     most_visits: int = 5
-    add: float = 0.62
-    add_again: float = 0.08
+    add: float = 0.60
+    add_again: float = 0.12
     change_quantity: float = 0.11
     remove: float = 0.10
     more_views: float = 0.45

@@ -20,7 +20,7 @@ from cart_core.schema import EVENTS
 from cart_core.simulator import catalog as catalogs
 from cart_core.simulator import records, tables
 from cart_core.simulator.behaviour import Behaviour
-from cart_core.simulator.chunks import Chunk, chunks
+from cart_core.simulator.parts import Chunk, chunks
 from cart_core.simulator.records import Array
 from cart_core.simulator.shop import START, Shop
 from cart_core.simulator.truth import Effect, Truth
