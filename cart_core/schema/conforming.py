@@ -59,7 +59,7 @@ def _cast(name: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedAr
         return convert(column, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         row = _first_misfit(column, lambda part: convert(part, kind))
-        value = shown(column[row].as_py())
+        value = shown(column[row].value if pa.types.is_timestamp(column.type) else column[row].as_py())
         raise SourceError(f"row {row}: {name} is {value}, but must be {_wanted(kind)}") from error
 
 
@@ -105,10 +105,11 @@ def _ids(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _ids_from_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    sound = pc.match_substring_regex(column, rf"^(?:{rules.UUID_TEXT.pattern})\z")
-    if not pc.all(pc.fill_null(sound, True)).as_py():
+    texts = column.cast(pa.string())
+    sound = pc.match_substring_regex(texts, rf"^(?:{rules.UUID_TEXT.pattern})\z")
+    if pc.any(pc.invert(sound)).as_py():
         raise pa.ArrowInvalid(rules.UUID_WORDING)
-    return pa.chunked_array([_bytes_of(part.cast(pa.string())) for part in column.chunks], type=pa.binary(16))
+    return pa.chunked_array([_bytes_of(part) for part in texts.chunks], type=pa.binary(16))
 
 
 def _bytes_of(texts: pa.Array) -> pa.Array:

@@ -23,6 +23,9 @@ class Nowhere(tzinfo):
     def dst(self, _: datetime | None) -> None:
         """Nothing."""
 
+    def tzname(self, _: datetime | None) -> None:
+        """Nothing."""
+
 
 @pytest.mark.parametrize(
     ("text", "moment"),
