@@ -301,4 +301,3 @@ def _utf16_rank(byte: int) -> int:
     if byte < 0xEE:
         return byte
     return byte + 0x10 if byte < 0xF0 else byte - 0x02
-

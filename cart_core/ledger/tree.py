@@ -100,9 +100,6 @@ def _hash_pairs(level: Hashes, out: Hashes) -> None:
     cores = os.cpu_count() or 1
     cuts = [len(out) * core // cores for core in range(cores + 1)]
     with ThreadPoolExecutor(cores) as pool:
-        parts = [
-            pool.submit(hash_pairs, level[2 * start : 2 * end], out[start:end])
-            for start, end in pairwise(cuts)
-        ]
+        parts = [pool.submit(hash_pairs, level[2 * start : 2 * end], out[start:end]) for start, end in pairwise(cuts)]
         for part in parts:
             part.result()
