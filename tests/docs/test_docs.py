@@ -55,7 +55,8 @@ def test_blocks_build_on_each_other(tmp_path: Path):
     """Names and files that one block makes are there for the next."""
     document = (
         "```python\nx = 20\n```\n\n```console\n$ echo 22 > y.txt\n$ cat \\\n    y.txt\n22\n```\n\n"
-        f"```python\n>>> from pathlib import Path\n>>> x + int(Path('{tmp_path}/y.txt').read_text())\n42\n```\n\n```sh\nfalse\n```\n"
+        f"```python\n>>> from pathlib import Path\n>>> x + int(Path('{tmp_path}/y.txt').read_text())\n42\n```\n\n"
+        "```sh\nfalse\n```\n"
     )
     assert run(document, "right.md", tmp_path) == 3
 
