@@ -9,6 +9,8 @@ STAGE = Column("stage", TEXT, "word", "cart, or checkout where a checkout had be
 CART = Column("cart_id", TEXT, "id", "The cart.")
 USER = Column("user_id", TEXT, "id", "The shopper of the cart's first event.", null="where the shopper was forgotten")
 LAST_ACTIVITY = Column("last_activity_at", MOMENT, "time", "When the shopper last did something before the silence.")
+CURRENCY = Column("currency", TEXT, "word", "The currency of all these episodes.", null="where they mix currencies")
+VALUE = Column("value_cents", COUNT, "cents", "Sum of their value_cents.", null="where they mix currencies")
 
 EPISODES = Table(
     "abandonment_episodes",
@@ -68,9 +70,11 @@ DAILY = Table(
         Column("resumed", COUNT, "count", "Mature episodes that were resumed only."),
         Column("lost", COUNT, "count", "Mature episodes that were lost."),
         Column("immature", COUNT, "count", "Episodes whose window is not over, whatever their outcome so far."),
+        Column("orders", COUNT, "count", "Orders so far that are credited to these episodes."),
         Column("recovery_rate", NUMBER, "ratio", "Recovered / mature.", null="where nothing is mature"),
         Column("median_recovery_s", NUMBER, "s", "Median of recovery_s of the recovered.", null="where none is"),
-        Column("value_cents", COUNT, "cents", "Sum of value_cents of all episodes with one currency."),
+        CURRENCY,
+        VALUE,
     ),
 )
 
@@ -87,7 +91,8 @@ HOURLY = Table(
         Column("mature", COUNT, "count", "Episodes whose window is over."),
         Column("recovered", COUNT, "count", "Mature episodes that were recovered."),
         Column("recovery_rate", NUMBER, "ratio", "Recovered / mature.", null="where nothing is mature"),
-        Column("value_cents", COUNT, "cents", "Sum of value_cents of all episodes with one currency."),
+        CURRENCY,
+        VALUE,
     ),
 )
 
@@ -103,7 +108,7 @@ COHORTS = Table(
         Column("checked_out", COUNT, "count", "Of these, carts that are checked out."),
         Column("abandonment_rate", NUMBER, "ratio", "Abandoned / carts."),
         Column("checkout_rate", NUMBER, "ratio", "Checked out / carts."),
-        Column("mature", FLAG, "yes/no", "Whether idle plus window have passed since the end of that day."),
+        Column("mature", FLAG, "yes/no", "Whether idle_s and the window have passed since that day."),
     ),
 )
 
