@@ -41,10 +41,10 @@ def peek(_typing: Any, address: Any) -> Any:
 
 @intrinsic
 def peek_number(_typing: Any, address: Any) -> Any:
-    """The 64-bit integer at an address."""
+    """The 64-bit integer at an address, aligned or not."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(builder, args[0], 64))
+        return builder.load(_pointer(builder, args[0], 64), align=1)
 
     return types.int64(types.intp), codegen
 

@@ -19,8 +19,8 @@ class Programs(NamedTuple):
     """How the rows of each event type are written.
 
     The steps of type t are ``steps[bounds[t]:bounds[t + 1]]``: start and size of the literal before the cell, what to
-    write, the column, its presence bit, and the byte behind it. A row is an event if the bits
-    of its cells hold all of ``required`` and none beyond ``allowed``.
+    write, the column, its presence bit, and the byte behind it. A row is an event if the bits of its cells hold all
+    of ``required`` and none beyond ``allowed``.
     """
 
     steps: np.ndarray[Any, np.dtype[np.int64]]

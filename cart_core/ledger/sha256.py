@@ -82,15 +82,17 @@ def _compress_quads(_typing: Any, state: Any, block: Any) -> Any:
     return types.void(types.uintp, types.uintp), codegen
 
 
-_QUAD_ORDER = np.array([5, 4, 1, 0, 7, 6, 3, 2])
+_START_QUADS = START[[5, 4, 1, 0, 7, 6, 3, 2]]
 
 
 @compiled
 def _digest_quads(message: Any, blocks: int, state: Any) -> None:
-    quads = START[_QUAD_ORDER]
+    state[:] = _START_QUADS
     for block in range(blocks):
-        _compress_quads(quads.ctypes.data, message.ctypes.data + block * BLOCK_BYTES)
-    state[_QUAD_ORDER] = quads
+        _compress_quads(state.ctypes.data, message.ctypes.data + block * BLOCK_BYTES)
+    f, e, b, a, h, g, d, c = state
+    for index, word in enumerate((a, b, c, d, e, f, g, h)):
+        state[index] = word
 
 
 @compiled
