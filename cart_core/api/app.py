@@ -20,7 +20,7 @@ from cart_core.api.committer import Committer
 from cart_core.api.gate import Gate
 from cart_core.api.hot import HotCalls
 from cart_core.api.metrics import Metrics
-from cart_core.api.problems import ApiProblem, invalid, response
+from cart_core.api.problems import ApiProblem, invalid
 from cart_core.api.settings import Settings
 from cart_core.api.tokens import Tokens
 from cart_core.service import CartService, PriceCatalogue
@@ -66,19 +66,20 @@ def create_app(settings: Settings, store: Store | None = None, clock: Clock | No
     return app
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
-    """A request whose shape is wrong, as the problem it is."""
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    return response(invalid(found), request.scope["request_id"])
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Raise the problem that a request of the wrong shape is."""
+    raise invalid(error.errors() if isinstance(error, RequestValidationError) else []) from error
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:
-    """A path or method that does not exist, or a body that could not be read."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    code = {404: "not_found", 405: "method_not_allowed", 400: "malformed_request"}.get(status, "failed")
-    problem = ApiProblem(status, code, f"{request.method} {request.scope['path']} is no call of this server", headers)
-    return response(problem, request.scope["request_id"])
+    """Raise the problem that a path or method without a call is, or a body that could not be read."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    code, told = {
+        400: ("malformed_request", "the body cannot be read"),
+        404: ("not_found", f"{request.scope['path']} is no call of this server"),
+        405: ("method_not_allowed", f"{request.method} is not the method of {request.scope['path']}"),
+    }.get(status, ("failed", "the server failed"))
+    raise ApiProblem(status, code, told, headers) from error
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:

@@ -142,7 +142,7 @@ async def events(call: TheCall) -> Response:
 
 
 @router.get(
-    "/price-history/{productId}",
+    "/price-history/{productId}",  # noqa: FAST003 - the alias of product_id
     response_model=ShownPrices,
     responses=docs.reading("Prices"),
     summary="What a product cost in the cart",

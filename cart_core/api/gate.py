@@ -14,13 +14,13 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cart_core.api.metrics import Metrics
-from cart_core.api.problems import TITLES, ApiProblem, problem_of, response
+from cart_core.api.problems import ApiProblem, problem_of, response
 from cart_core.api.settings import is_loopback
-from cart_core.errors import CartError
 
 BODY_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 10.0
 NOT_ANSWERED = 499
+SERVER_ERROR = 500
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 access_log = logging.getLogger("cart_core.api.access")
 error_log = logging.getLogger("cart_core.api.error")
@@ -56,20 +56,19 @@ class Gate:
             if self._loopback_only:
                 _check_host(headers.get(b"host", b""))
             await self._app(scope, await _with_body(scope, headers, receive), tell)
-        except ApiProblem as problem:
-            await response(problem, request_id)(scope, receive, tell)
-        except CartError as error:
-            await response(problem_of(error), request_id)(scope, receive, tell)
-        except Exception:
-            error_log.exception("request %s failed", request_id)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status == SERVER_ERROR:
+                error_log.exception("request %s failed", request_id)
             if status != NOT_ANSWERED:
                 raise
-            await response(ApiProblem(500, "failed", TITLES["failed"]), request_id)(scope, receive, tell)
+            self._metrics.refusal(problem.code)
+            await response(problem, request_id)(scope, receive, tell)
         finally:
             self._note(scope, request_id, status, perf_counter() - began)
 
     def _note(self, scope: MutableMapping[str, Any], request_id: str, status: int, took_s: float) -> None:
-        route: str = scope.get("route_path") or getattr(scope.get("route"), "path", "other")
+        route = str(scope.get("route_path") or getattr(scope.get("route"), "path", "other"))
         self._metrics.request(scope["method"], route, status, took_s)
         if access_log.isEnabledFor(logging.INFO):
             entry = {

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from cart_core.commands import REFUSALS as COMMAND_REFUSALS
 from cart_core.errors import (
-    CartError,
     ConcurrencyError,
     InvalidEvent,
     Refused,
@@ -93,8 +92,10 @@ def status_of(code: str) -> int:
     return STATUSES.get(code, 422 if code.startswith("invalid_") else 409)
 
 
-def problem_of(error: CartError) -> ApiProblem:
-    """The problem that an error of the workbench is to a caller."""
+def problem_of(error: Exception) -> ApiProblem:
+    """The problem that an error is to a caller."""
+    if isinstance(error, ApiProblem):
+        return error
     if isinstance(error, Refused):
         return ApiProblem(status_of(error.code), error.code, str(error), None, **error.details)
     if isinstance(error, InvalidEvent):

@@ -161,7 +161,7 @@ class CartService:
         if isinstance(ask.what, Redo):
             return redo(cart.history(self.store))
         decision = decide(cart.state, ask.what)
-        if self._catalogue is not None and isinstance(ask.what, AddItem) and not ask.who.any_cart:
+        if self._catalogue is not None and isinstance(ask.what, AddItem):
             self._catalogue.check(ask.what, self.store.clock())
         return decision
 
