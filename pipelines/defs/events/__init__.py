@@ -1,0 +1,1 @@
+"""What comes in: files dropped into a shop's inbox, and the events that they become."""
