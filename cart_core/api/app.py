@@ -75,7 +75,7 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     """Raise the problem that a path or method without a call is, or a body that could not be read."""
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     code, told = {
-        400: ("malformed_request", "the body cannot be read"),
+        400: ("malformed_json", "the body is no JSON that can be read"),
         404: ("not_found", f"{request.scope['path']} is no call of this server"),
         405: ("method_not_allowed", f"{request.method} is not the method of {request.scope['path']}"),
     }.get(status, ("failed", "the server failed"))

@@ -7,6 +7,7 @@ a test holds the answers of both equal. What is not written in the plainest form
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from cart_core import rules
 from cart_core.api import calls, carts
 from cart_core.api.bodies import AddBody, Body, QuantityBody, RemoveBody
 from cart_core.api.calls import CartCall, Shop
-from cart_core.api.problems import invalid
+from cart_core.api.problems import ApiProblem, invalid
 from cart_core.commands import Command
 
 PATH = re.compile(rf"/v1/cart/(?P<cart>{rules.UUID_TEXT.pattern})(?:/(?P<name>add|remove|quantity))?")
@@ -60,8 +61,15 @@ async def _answer(shop: Shop, scope: Scope, cart_id: str, name: str | None, rece
     if name is None:
         return carts.shown_cart(call, header(b"if-none-match"))
     model, command = COMMANDS[name]
+    return await call.give(command(_body(model, (await receive())["body"])))
+
+
+def _body(model: type[Body], text: bytes) -> Body:
+    if not text:
+        raise invalid([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
     try:
-        body = model.model_validate_json((await receive())["body"])
+        return model.model_validate(json.loads(text))
     except ValidationError as error:
         raise invalid([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
-    return await call.give(command(body))
+    except (ValueError, RecursionError) as error:
+        raise ApiProblem(400, "malformed_json", f"the body is no JSON: {error}") from error

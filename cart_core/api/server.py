@@ -60,6 +60,10 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._head_bytes > HEADER_BYTES:
                 self._refuse(431, "headers_too_large", f"a request's head holds at most {HEADER_BYTES} bytes")
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(400, "malformed_request", msg)
+
     def on_message_begin(self) -> None:
         """Another request begins."""
         super().on_message_begin()

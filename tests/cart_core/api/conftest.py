@@ -16,7 +16,7 @@ from cart_core.api import Settings, Trust, create_app
 from cart_core.store import MemoryStore
 from tests.cart_core.api.running import running
 
-SECRET = "a secret of tests that is long enough for HS256"
+SECRET = "a secret of tests that is long enough for every HMAC there is, HS512 too"
 TRUST = Trust("https://id.shop.example", "carts", "HS256", SECRET)
 Token = Callable[..., str]
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A request's body, piece by piece."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._stream:
+            yield piece
 
 
 class LoopTransport(httpx.BaseTransport):
@@ -24,6 +35,7 @@ class LoopTransport(httpx.BaseTransport):
         return asyncio.run_coroutine_threadsafe(self._handle(request), self._loop).result()
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
+        request.stream = Pieces(request.stream)
         answer = await self._transport.handle_async_request(request)
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread(), request=request)
 
