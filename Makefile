@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# uv installs in seconds what takes pip minutes, from the same hashes.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
+EXTRAS := api dagster dev notebooks
 CARTS ?= 20000
 N ?= 1000
 PYTEST ?= $(BIN)/python -m pytest
@@ -15,19 +14,26 @@ PYTEST ?= $(BIN)/python -m pytest
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
+# uv installs in seconds what takes pip minutes, from the same hashes; where it finds no registry, pip does.
+define install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) \
+		|| $(PIP) install --quiet --require-hashes -r $(1)
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+endef
+
 $(VENV)/uv.stamp: requirements/uv.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+		|| { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --require-hashes -r requirements/uv.txt
 	touch $@
 
 $(VENV)/demo.stamp: requirements/demo.txt pyproject.toml $(VENV)/uv.stamp
-	$(INSTALL) -r requirements/demo.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	$(call install,requirements/demo.txt)
 	touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(VENV)/uv.stamp
-	$(INSTALL) -r requirements/dev.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	$(call install,requirements/dev.txt)
 	touch $@ $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp ## install, simulate a shop, import it, derive every table, write the report
@@ -48,12 +54,13 @@ format: $(VENV)/dev.stamp ## put the code into its one form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header
+
 lock: $(VENV)/dev.stamp ## resolve the requirements anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header pyproject.toml requirements/build.in -o requirements/demo.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --extra api --extra dagster --extra notebooks --extra dev \
-		pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(COMPILE) pyproject.toml requirements/build.in -o requirements/demo.txt
+	$(COMPILE) pyproject.toml requirements/build.in $(EXTRAS:%=--extra %) -o requirements/dev.txt
+	echo uv | $(COMPILE) --no-annotate --constraints requirements/dev.txt - -o requirements/uv.txt
 
 bench: $(VENV)/dev.stamp ## the benchmarks of the main job
 	$(BIN)/python benchmarks/first.py
