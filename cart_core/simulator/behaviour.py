@@ -16,10 +16,11 @@ class Behaviour(NamedTuple):
     """
 
     guest_share: float = 0.35
-    another_cart: float = 0.68
-    visitors_per_cart: float = 0.6
-    conversion_low: float = 0.05
-    conversion_high: float = 0.75
+    another_cart: float = 0.72
+    visitors_per_cart: float = 0.5
+    bounce: float = 0.3
+    conversion_low: float = 0.04
+    conversion_high: float = 0.90
     taste_sigma: float = 0.6
     steps_more: float = 0.62
     another_visit: float = 0.42

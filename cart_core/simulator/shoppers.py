@@ -76,13 +76,14 @@ def shopper(world: World, first_number: int, placed: int, room: int) -> int:
 
 @inner
 def visitor(world: World, number: int) -> None:
-    """One guest who looks at products and leaves."""
+    """One guest who looks at a few products, or at none, and leaves."""
     user = join(world, number, ONE)
     plan_arrivals(world, world.users[user].zone, ONE, 0.0)
     first_row = world.counts[EXPOSURES_N]
     expose(world, user, ONE)
     at = world.chances[0].arrival
-    for _ in range(1 + extra(world.stream, world.settings.more_views, VIEWS_PER_VISITOR - 1)):
+    looks = draw(world.stream) >= world.settings.bounce
+    for _ in range(looks * (1 + extra(world.stream, world.settings.more_views, VIEWS_PER_VISITOR - 1))):
         at += int((0.2 + draw(world.stream)) * VISITOR_VIEW_GAP_US)
         row = world.views[world.counts[VIEWS_N]]
         world.counts[VIEWS_N] += 1

@@ -1,0 +1,51 @@
+"""Experiments: who was exposed to what, what they did afterwards, and what may be said about it.
+
+``compare`` is the centre: one row per user in, one row per metric and arm out. Around it stand the way from events
+to that row (``acts``, ``first_exposures``, ``unit_metrics``), the checks (``srm``, ``always_valid``), the
+declarations (``declared``), and ``analyse``, which does all of it for one declared experiment.
+"""
+
+from __future__ import annotations
+
+from pipelines.derive.experiments.acts import acts, unit_metrics
+from pipelines.derive.experiments.analysis import Analysis, analyse, compare_segments
+from pipelines.derive.experiments.comparing import compare
+from pipelines.derive.experiments.declared import Experiment, ExperimentError, Guardrail, declared
+from pipelines.derive.experiments.exposing import (
+    Exposed,
+    exposures_by_hash,
+    exposures_from_metadata,
+    first_exposures,
+)
+from pipelines.derive.experiments.metrics import CATALOG, Mean, Metric, Proportion, Ratio
+from pipelines.derive.experiments.power import plan
+from pipelines.derive.experiments.sequential import always_valid
+from pipelines.derive.experiments.splitting import assign, share_of, split, srm
+
+__all__ = [
+    "CATALOG",
+    "Analysis",
+    "Experiment",
+    "ExperimentError",
+    "Exposed",
+    "Guardrail",
+    "Mean",
+    "Metric",
+    "Proportion",
+    "Ratio",
+    "acts",
+    "always_valid",
+    "analyse",
+    "assign",
+    "compare",
+    "compare_segments",
+    "declared",
+    "exposures_by_hash",
+    "exposures_from_metadata",
+    "first_exposures",
+    "plan",
+    "share_of",
+    "split",
+    "srm",
+    "unit_metrics",
+]

@@ -1,0 +1,118 @@
+"""What a row of results says, in plain words that never say more than the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.derive.experiments.declared import Guardrail
+
+FEW_USERS = 100
+PERCENT = 100
+CENTS = 100
+SMALL_PERCENT = 10
+SMALL_P = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else bears on a verdict: maturity, the p-value of an alarming split, alpha, a guardrail, the unit."""
+
+    mature: bool
+    alarm_p: float | None = None
+    alpha: float = 0.05
+    guardrail: Guardrail | None = None
+    unit: str = ""
+
+
+def verdict(row: Mapping[str, Any], circumstances: Circumstances) -> str:
+    """One row of ``compare`` in plain words.
+
+    It claims an effect only where the corrected p-value is below alpha, and none of what it cannot: no difference
+    shown is never called no difference, an immature result is called so, and a split that went wrong voids all.
+    """
+    if circumstances.alarm_p is not None:
+        return (
+            f"Do not use: users were not split as planned (p = {_rough(circumstances.alarm_p)}), "
+            "so the arms cannot be compared."
+        )
+    if row["p_value"] is None:
+        return f"Nothing can be said about {row['metric']}: too few users, or no differences between them."
+    told = _guarded(row, circumstances) if circumstances.guardrail is not None else _effect(row, circumstances)
+    if min(row["control_users"], row["treatment_users"]) < FEW_USERS:
+        told += f" Fewer than {FEW_USERS} users in an arm: the interval is rough."
+    return told if circumstances.mature else f"{told} Not final: some users' time to act is not over."
+
+
+def _effect(row: Mapping[str, Any], circumstances: Circumstances) -> str:
+    before, after = (_value(row[name], circumstances.unit) for name in ("control_value", "treatment_value"))
+    values = f"{before} in control, {after} in {row['arm']}"
+    if row["p_corrected"] is not None and row["p_corrected"] < circumstances.alpha:
+        direction = "higher" if row["effect_abs"] > 0 else "lower"
+        return (
+            f"{row['metric']} was {direction}: {values}; {_interval(row, circumstances.alpha)}; "
+            f"p = {_rough(row['p_corrected'])} after correction."
+        )
+    return (
+        f"No difference shown in {row['metric']}: {values}; {_interval(row, circumstances.alpha)}."
+        f"{_uncorrected(row, circumstances.alpha)}{_blind(row)}"
+    )
+
+
+def _uncorrected(row: Mapping[str, Any], alpha: float) -> str:
+    if row["p_value"] < alpha and row["p_corrected"] is not None:
+        return f" Alone it would pass (p = {_rough(row['p_value'])}), but not among so many comparisons."
+    return ""
+
+
+def _blind(row: Mapping[str, Any]) -> str:
+    if row["detectable_rel"] is None:
+        return ""
+    return f" An effect smaller than {_percent(row['detectable_rel'])} would often be missed with so many users."
+
+
+def _guarded(row: Mapping[str, Any], circumstances: Circumstances) -> str:
+    """Non-inferiority: the side of the interval towards worse must stay within the margin."""
+    guardrail = circumstances.guardrail
+    if guardrail is None or row["rel_low"] is None:
+        return f"{row['metric']} cannot be judged against its margin: it is not above 0 in both arms."
+    low, high = row["rel_low"], row["rel_high"]
+    worst, best = (high, low) if guardrail.worse == "higher" else (-low, -high)
+    margin = _percent(guardrail.margin)
+    if worst < guardrail.margin:
+        held = f"Guardrail held: {row['metric']} is not {guardrail.worse} by {margin} or more"
+    elif best > guardrail.margin:
+        held = f"Guardrail broken: {row['metric']} is {guardrail.worse} by more than {margin}"
+    else:
+        held = f"Guardrail undecided: {row['metric']} may or may not be {guardrail.worse} by {margin}"
+    return f"{held}; {_interval(row, circumstances.alpha)}."
+
+
+def _interval(row: Mapping[str, Any], alpha: float) -> str:
+    level = f"{PERCENT * (1 - alpha):g} % interval"
+    if row["rel_low"] is None:
+        low, high = (_signed(row[name]) for name in ("abs_low", "abs_high"))
+        return f"difference {_signed(row['effect_abs'])} ({level} {low} to {high})"
+    low, high = (_percent(row[name], signed=True) for name in ("rel_low", "rel_high"))
+    return f"{_percent(row['effect_rel'], signed=True)} ({level} {low} to {high})"
+
+
+def _value(value: float, unit: str) -> str:
+    if unit == "cents":
+        return f"{value / CENTS:.2f}"
+    return f"{PERCENT * value:.3g} %" if unit == "share" else f"{value:.4g}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}"
+
+
+def _percent(value: float, *, signed: bool = False) -> str:
+    number = PERCENT * value
+    digits = 1 if abs(number) < SMALL_PERCENT else 0
+    return f"{number:{'+' if signed else ''}.{digits}f} %"
+
+
+def _rough(p_value: float) -> str:
+    return "less than 0.001" if p_value < SMALL_P else f"{p_value:.2g}"
