@@ -6,6 +6,10 @@ names what the shop means by one cart, and ``at`` is microseconds since 1970 in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 
 VIEW = 0  # a product was looked at
@@ -52,3 +56,10 @@ ACTS = pa.schema(
     ]
 )
 """``file`` is the place of the file among those of one import, ``row`` counts from 1, ``raw`` is the source text."""
+
+
+def table(rows: int, columns: Mapping[str, Any]) -> pa.Table:
+    """Acts from some of their columns; ``part`` is 0 and every other column null where it is not given."""
+    filled = {"part": pa.array(np.zeros(rows, np.int32))} | dict(columns)
+    arrays = [filled.get(field.name, pa.nulls(rows, field.type)) for field in ACTS]
+    return pa.table(arrays, schema=ACTS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -67,8 +68,8 @@ def derive(source: str, acts: pa.Table, row_ids: Bytes, cart_ids: CartIds, keys:
     starts = _starts(acts["key"])
     names = acts["key"].take(pa.array(starts, pa.int64())).to_pylist()
     first = cart_ids.first(names)
-    for place, (name, start, stop) in enumerate(zip(names, starts, [*starts[1:], len(acts)], strict=True)):
-        work.run(name, keys.get(name) or Key(), first[place].tobytes(), range(start, stop))
+    for place, (start, stop) in enumerate(pairwise([*starts, len(acts)])):
+        work.run(names[place], keys.get(names[place]) or Key(), first[place].tobytes(), range(start, stop))
     return Derived(table_of(work.made, work.notes, acts, row_ids, source), work.rows, work.refusals)
 
 
@@ -99,6 +100,9 @@ class _Work:
         self._price: list[int | None] = acts["price_cents"].to_pylist()
         self._currency: list[str | None] = acts["currency"].to_pylist()
         self._order_id: list[str | None] = acts["order_id"].to_pylist()
+        self._nth = 0
+        self._refused: tuple[str, object] | None = None
+        self._in_order = False
         self._do: dict[int, Callable[[int], None]] = {
             act.ADD: self._add,
             act.REMOVE: self._remove,
@@ -125,17 +129,12 @@ class _Work:
         start = places.start
         for place in places:
             if self._part[place] == 0:
-                start = place
-                self._begin_row(place)
-            self._do[self._act[place]](place)
-            if place + 1 == places.stop or self._part[place + 1] == 0:
                 self._end_row(start)
-
-    def _begin_row(self, place: int) -> None:
-        self._nth = 0
-        self._in_order = False
-        self._refused: tuple[str, object] | None = None
-        self._is_stale = self._act[place] in act.SNAPSHOT and self._key.at is not None and self._at[place] < self._key.at
+                start, self._nth, self._refused, self._in_order = place, 0, None, False
+                self._before = key.at
+            self._do[self._act[place]](place)
+        self._end_row(start)
+        self._nth, self._in_order = 0, False
 
     def _end_row(self, place: int) -> None:
         if self._nth or self._in_order:
@@ -144,6 +143,11 @@ class _Work:
             reason, value = self._refused
             field, rule = RULES[reason]
             self.refusals.append(Refusal(place, reason, Problem(field, value, rule)))
+            self._refused = None
+
+    def _is_stale(self, place: int) -> bool:
+        """Whether an act that tells a state is older than the last change before its row."""
+        return self._act[place] in act.SNAPSHOT and self._before is not None and self._at[place] < self._before
 
     def _refuse(self, reason: str, value: object) -> None:
         self._refused = self._refused or (reason, value)
@@ -151,7 +155,7 @@ class _Work:
     def _make(self, place: int, basket: Basket, kind: str, product: str | None = None, **content: Any) -> None:
         basket.version += 1
         basket.in_checkout = kind == "CheckoutStarted"
-        self._key.at = self._at[place]
+        self._key.at = max(self._at[place], self._at[place] if self._key.at is None else self._key.at)
         self.made.append(Made(place, self._nth, basket.cart_id, basket.version, kind, product, **content))
         self._nth += 1
 
@@ -224,7 +228,7 @@ class _Work:
     def _set(self, place: int) -> None:
         product, quantity = self._product[place], self._quantity[place] or 0
         line = self._line(product)
-        if self._is_stale:
+        if self._is_stale(place):
             self._refuse("stale_snapshot", product)
         elif line is None and quantity == 0:
             self._refuse("no_change", product)
@@ -239,8 +243,8 @@ class _Work:
         kept = set(self._columns["products"][place].as_py() or ())
         lines = self._key.open.lines if self._key.open is not None else {}
         gone = [product for product in lines if product not in kept]
-        if self._is_stale or not gone:
-            self._refuse("stale_snapshot" if self._is_stale else "no_change", None)
+        if self._is_stale(place) or not gone:
+            self._refuse("stale_snapshot" if self._is_stale(place) else "no_change", None)
             return
         for product in gone:
             self._drop(place, product)
@@ -250,8 +254,8 @@ class _Work:
             self._columns[name][place].as_py() for name in ("coupon_code", "discount_type", "discount_value")
         )
         coupons = self._key.open.coupons if self._key.open is not None else {}
-        if self._is_stale or coupons.get(code) == (kind, value):
-            self._refuse("stale_snapshot" if self._is_stale else "no_change", code)
+        if self._is_stale(place) or coupons.get(code) == (kind, value):
+            self._refuse("stale_snapshot" if self._is_stale(place) else "no_change", code)
             return
         if code in coupons:
             self._take_off(place, code, None)
@@ -270,8 +274,8 @@ class _Work:
         kept = set(self._columns["products"][place].as_py() or ())
         coupons = self._key.open.coupons if self._key.open is not None else {}
         gone = [code for code in coupons if code not in kept]
-        if self._is_stale or not gone:
-            self._refuse("stale_snapshot" if self._is_stale else "no_change", None)
+        if self._is_stale(place) or not gone:
+            self._refuse("stale_snapshot" if self._is_stale(place) else "no_change", None)
             return
         for code in gone:
             self._take_off(place, code, None)

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 WORKBENCH = uuid5(NAMESPACE_URL, "urn:cart-workbench:importers")
 ID_BYTES = 16
+SHA1_BYTES = 20
 NO_DIGIT = 16
 UUID_CHARS = 36
 DASHES = [8, 13, 18, 23]
@@ -45,8 +46,8 @@ def named(space: bytes, name: str) -> bytes:
 
 def named_all(space: bytes, names: Iterable[bytes]) -> Bytes:
     """UUIDv5(space, name) for every name (UTF-8), as (n, 16) bytes."""
-    digests = b"".join([sha1(space + name, usedforsecurity=False).digest()[:ID_BYTES] for name in names])
-    ids = np.frombuffer(digests, np.uint8).reshape(-1, ID_BYTES).copy()
+    digests = b"".join([sha1(space + name).digest() for name in names])  # noqa: S324 - RFC 9562 names it
+    ids = np.frombuffer(digests, np.uint8).reshape(-1, SHA1_BYTES)[:, :ID_BYTES].copy()
     ids[:, 6] = (ids[:, 6] & 0x0F) | 0x50
     ids[:, 8] = (ids[:, 8] & 0x3F) | 0x80
     return ids

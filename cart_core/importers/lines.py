@@ -14,11 +14,12 @@ from cart_core.errors import Problem, SourceError
 from cart_core.importers.set_aside import RAW_CHARS, SetAside
 from cart_core.importers.sources import Options, Progress
 
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 4 * 2**20
 LINE_BYTES = 2**20
 TOO_LONG = f"at most {LINE_BYTES} bytes long"
 BOM = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
+BLANKS = (b"\n\n", b"\n\r", b"\n ", b"\n\t", b"\n\v", b"\n\f")
 ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -26,11 +27,14 @@ ZIP_MAGIC = b"PK\x03\x04"
 class Lines:
     """A run of lines without their ends: UTF-8 texts, their numbers from 1, and the lines that are none.
 
-    Lines without any letter are skipped, though they count. ``cut`` says that the last of them has no end, as the
-    last line of a file may.
+    They are from the ``number``-th file (from 0); ``begins`` says that its first line is among them. Lines without
+    any letter are skipped, though they count. ``cut`` says that the last of them has no end, as the last line of a
+    file may.
     """
 
+    number: int
     file: str
+    begins: bool
     texts: list[bytes]
     rows: list[int]
     set_aside: list[SetAside]
@@ -75,9 +79,9 @@ def read_lines(files: Sequence[str], options: Options, block_bytes: int = BLOCK_
     are set aside. Raises SourceError where a file cannot be read.
     """
     source = Bytes(files, options.progress)
-    for file in files:
+    for number, file in enumerate(files):
         with source.open(file) as (stream, raw):
-            for lines in _Cutter(file).runs(stream, block_bytes):
+            for lines in _Cutter(number, file).runs(stream, block_bytes):
                 source.tell(raw)
                 yield lines
 
@@ -85,7 +89,8 @@ def read_lines(files: Sequence[str], options: Options, block_bytes: int = BLOCK_
 class _Cutter:
     """Cuts a stream of bytes at line ends; remembers the number of the next line and the piece before it."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, number: int, file: str) -> None:
+        self._number = number
         self._file = file
         self._row = 0
         self._piece = b""
@@ -120,13 +125,15 @@ class _Cutter:
             texts = [text.removesuffix(b"\r") for text in texts]
         first = self._row + 1
         self._row += len(texts)
-        rows = [row for row, text in enumerate(texts, first) if text and not text.isspace()]
+        rows = list(range(first, self._row + 1))
+        if any(blank in b"\n" + whole for blank in BLANKS):
+            rows = [row for row, text in enumerate(texts, first) if text and not text.isspace()]
         if not sound or max(map(len, texts), default=0) > LINE_BYTES:
             refused = {row: refusal for row in rows if (refusal := self._refusal(row, texts[row - first]))}
             set_aside.extend(refused.values())
             rows = [row for row in rows if row not in refused]
         kept = texts if len(rows) == len(texts) else [texts[row - first] for row in rows]
-        return Lines(self._file, kept, rows, set_aside, cut)
+        return Lines(self._number, self._file, first == 1, kept, rows, set_aside, cut)
 
     def _refusal(self, row: int, text: bytes) -> SetAside | None:
         if len(text) > LINE_BYTES:

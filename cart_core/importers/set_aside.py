@@ -58,6 +58,7 @@ REASONS = {
 }
 """Every reason for which a row is set aside, and what it says."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, default=shown)
 _BY_FIELD = {
     "quantity": "bad_quantity",
     "oldQuantity": "bad_quantity",
@@ -145,7 +146,7 @@ class SetAsideFiles:
             record = self._record(row)
             if record["id"] not in known:
                 known.add(record["id"])
-                lines.setdefault(path, []).append(json.dumps(record, ensure_ascii=False, default=shown))
+                lines.setdefault(path, []).append(_JSON.encode(record))
         for path, texts in lines.items():
             stream, _ = self._open[path]
             stream.write(("\n".join(texts) + "\n").encode("utf-8", "backslashreplace"))

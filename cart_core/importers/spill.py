@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-MEMORY_BYTES = 192 * 2**20
-PART_BYTES = 128 * 2**20
+MEMORY_BYTES = 64 * 2**20
+PART_BYTES = 32 * 2**20
 MOST_PARTS = 256
 PREFIX = "import-"
 
@@ -23,8 +23,8 @@ PREFIX = "import-"
 class Spill:
     """Tables of one schema, divided by a column: all rows with one value in it come back in one part, in order.
 
-    Up to 192 MiB stay in memory; more goes to a temporary folder in ``home``, divided so finely that a part is about
-    128 MiB at most where the rows come to ``expected_bytes``. What a crash leaves there, the next spill removes.
+    Up to 64 MiB stay in memory; more goes to a temporary folder in ``home``, divided so finely that a part is about
+    32 MiB at most where the rows come to ``expected_bytes``. What a crash leaves there, the next spill removes.
     """
 
     def __init__(self, home: Path, column: str, expected_bytes: int = 0) -> None:

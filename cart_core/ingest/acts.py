@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from cart_core.errors import ConcurrencyError, EventIdConflict, Problem, StoreBusy, VersionGap
@@ -19,14 +18,13 @@ from cart_core.importers.set_aside import SetAside, SetAsideFiles
 from cart_core.importers.sources import ActBatch, Options
 from cart_core.importers.spill import Spill
 from cart_core.ingest.decided import Decided
-from cart_core.ingest.keys import known_keys
+from cart_core.ingest.keys import KnownKeys
 from cart_core.ingest.report import Tally
 from cart_core.schema import UTC_MICROS, id_bytes
 from cart_core.store.base import Store
 from cart_core.store.views import STAGED, ViewStage
 
 TRIES = 10
-IN_ORDER = ("key", "at", "file", "row", "part")
 DUPLICATE = Problem("row", None, "unlike every earlier row of the file (--duplicates keep takes it)")
 AGAIN = Problem("row", None, "what it was when the row was imported first: it was set aside then")
 
@@ -101,14 +99,14 @@ class ActImport:
         rows, occurrence = rows_of(part)
         repeated = occurrence > 1
         if self._options.duplicates == "drop":
-            self._set_aside([self._row(rows, int(row), "duplicate", DUPLICATE) for row in np.flatnonzero(repeated)])
+            self._set_aside(self._described(rows, [(int(row), "duplicate", DUPLICATE) for row in np.flatnonzero(repeated)]))
             fresh = ~repeated
         else:
             for row in np.flatnonzero(repeated):
                 again = ids.named(rows.ids[row].tobytes(), str(occurrence[row]))
                 rows.ids[row] = np.frombuffer(again, np.uint8)
             fresh = np.ones(len(rows.ids), bool)
-        first = _first_of_its_id(rows.ids)
+        first = _earlier(rows.ids, np.zeros(len(rows.ids), np.int64)) == 0
         self._tally.already_known += int((fresh & ~first).sum())
         self._stage_views(rows, fresh & first & rows.is_view)
         self._take_events(rows, np.flatnonzero(fresh & first & ~rows.is_view))
@@ -145,28 +143,18 @@ class ActImport:
         unknown = open_rows[~known]
         reasons = self._decided.reasons(rows.ids[unknown])
         again = [(int(row), reasons[name]) for row in unknown if (name := rows.ids[row].tobytes()) in reasons]
-        undecided = np.setdiff1d(unknown, np.array([row for row, _ in again], np.int64))
-        names = rows.acts["key"].take(pa.array(rows.first[undecided])).unique().to_pylist()
-        store_has = known_keys(self._store, self._cart_ids, names)
-        bought = self._in_a_checkout(rows, undecided, store_has.purchases)
-        undecided = undecided[~bought]
+        unknown = np.setdiff1d(unknown, np.array([row for row, _ in again], np.int64))
+        store_has = KnownKeys(self._store, self._cart_ids, _keys(rows, unknown))
+        bought = _in_a_checkout(rows, unknown, store_has.purchases())
+        undecided = unknown[~bought]
         chosen = np.zeros(len(rows.ids), bool)
         chosen[undecided] = True
         places = np.flatnonzero(chosen[rows.of_act])
         acts = rows.acts.take(pa.array(places))
-        derived = derive(self._source, acts, rows.ids[rows.of_act[places]], self._cart_ids, store_has.keys)
+        keys = store_has.states(_keys(rows, undecided))
+        derived = derive(self._source, acts, rows.ids[rows.of_act[places]], self._cart_ids, keys)
         refused = [(int(rows.of_act[places[each.place]]), each) for each in derived.refused]
         return Verdict(derived, int(known.sum() + bought.sum()), again, refused)
-
-    def _in_a_checkout(self, rows: Rows, undecided: Whole, purchases: set[tuple[str, str]]) -> Flags:
-        """Which rows are purchases that a checkout in the store names."""
-        bought = np.zeros(len(undecided), bool)
-        if purchases:
-            acts = rows.acts.select(["key", "act"]).take(pa.array(rows.first[undecided]))
-            keys = acts["key"].to_pylist()
-            for place in np.flatnonzero(acts["act"].to_numpy() == act.PURCHASE):
-                bought[place] = (keys[place], short(rows.ids[undecided[place]].tobytes())) in purchases
-        return bought
 
     def _count(self, rows: Rows, verdict: Verdict) -> None:
         derived = verdict.derived
@@ -175,12 +163,18 @@ class ActImport:
         self._tally.already_known += verdict.known
         if len(derived.events):
             self._tally.touched(id_bytes(derived.events["cart_id"]))
-        self._set_aside([self._row(rows, row, reason, AGAIN) for row, reason in verdict.again])
-        self._set_aside([self._row(rows, row, each.reason, each.problem) for row, each in verdict.refused])
+        refused = [(row, reason, AGAIN) for row, reason in verdict.again]
+        refused += [(row, each.reason, each.problem) for row, each in verdict.refused]
+        self._set_aside(self._described(rows, refused))
 
-    def _row(self, rows: Rows, row: int, reason: str, problem: Problem) -> SetAside:
-        file, number, raw = (rows.acts[name][int(rows.first[row])].as_py() for name in ("file", "row", "raw"))
-        return SetAside(self._files[file], number, reason, [problem], raw)
+    def _described(self, rows: Rows, refused: list[tuple[int, str, Problem]]) -> list[SetAside]:
+        """Rows with the file, number and text that each has in its source."""
+        places = pa.array([int(rows.first[row]) for row, _, _ in refused], pa.int64())
+        origins = rows.acts.select(["file", "row", "raw"]).take(places).to_pydict()
+        return [
+            SetAside(self._files[file], row, reason, [problem], raw)
+            for file, row, raw, (_, reason, problem) in zip(*origins.values(), refused, strict=True)
+        ]
 
     def _set_aside(self, rows: list[SetAside]) -> None:
         self._tally.set_aside.update(each.reason for each in rows)
@@ -188,20 +182,46 @@ class ActImport:
 
 
 def rows_of(part: pa.Table) -> tuple[Rows, Whole]:
-    """Acts in order (by key, time, file, row and part) with their source rows, and which copy of itself each row is.
+    """Acts key by key and by time with their source rows, and which copy of itself each row is.
 
-    Copies are counted from 1 in each file by itself, so that files that overlap tell the same rows alike.
+    Acts of one time keep their order (file, row, part). Copies are counted from 1 in each file by itself, so that
+    files that overlap tell the same rows alike.
     """
-    frame = pl.DataFrame(part.select([*IN_ORDER, "row_id", "act"]))
-    order = frame.with_row_index("place").sort(IN_ORDER)
-    first = np.flatnonzero((order["part"] == 0).to_numpy())
-    heads = order.gather_every(1) if len(first) == len(order) else order.filter(pl.col("part") == 0)
-    copy = heads.select(pl.int_range(1, pl.len() + 1).over("file", "row_id")).to_series()
-    acts = part.take(pa.array(order["place"].to_numpy()))
-    of_act = np.cumsum((order["part"] == 0).to_numpy()) - 1
-    row_ids = np.frombuffer(b"".join(heads["row_id"].to_list()), np.uint8).reshape(-1, ids.ID_BYTES).copy()
-    return Rows(acts, first, of_act, row_ids, (heads["act"] == act.VIEW).to_numpy()), copy.to_numpy()
+    keys = part["key"].combine_chunks().dictionary_encode().indices.to_numpy()
+    acts = part.take(pa.array(np.lexsort((part["at"].to_numpy(), keys))))
+    begins = acts["part"].to_numpy() == 0
+    first = np.flatnonzero(begins)
+    heads = acts.select(["file", "row_id", "act"]).take(pa.array(first))
+    row_ids = id_bytes(heads["row_id"]).copy()
+    rows = Rows(acts, first, np.cumsum(begins) - 1, row_ids, heads["act"].to_numpy() == act.VIEW)
+    return rows, 1 + _earlier(row_ids, heads["file"].to_numpy())
 
 
-def _first_of_its_id(row_ids: Bytes) -> Flags:
-    return pl.Series(ids.column(row_ids).cast(pa.binary())).is_first_distinct().to_numpy()
+def _earlier(row_ids: Bytes, file: Whole) -> Whole:
+    """For each row, how many rows of the same file and id stand before it."""
+    words = row_ids.view("<u8").reshape(-1, 2)
+    order = np.lexsort((words[:, 1], words[:, 0], file))
+    words, file = words[order], file[order]
+    same = (words[1:] == words[:-1]).all(axis=1) & (file[1:] == file[:-1])
+    places = np.arange(len(order))
+    starts = np.maximum.accumulate(np.where(np.r_[False, same], 0, places))
+    earlier = np.empty(len(order), np.int64)
+    earlier[order] = places - starts
+    return earlier
+
+
+def _keys(rows: Rows, chosen: Whole) -> list[str]:
+    """The keys of some rows, each once."""
+    names: list[str] = rows.acts["key"].take(pa.array(rows.first[chosen])).unique().to_pylist()
+    return names
+
+
+def _in_a_checkout(rows: Rows, chosen: Whole, purchases: set[tuple[str, str]]) -> Flags:
+    """Which rows are purchases that a checkout in the store names."""
+    bought = np.zeros(len(chosen), bool)
+    if purchases:
+        acts = rows.acts.select(["key", "act"]).take(pa.array(rows.first[chosen]))
+        keys = acts["key"].to_pylist()
+        for place in np.flatnonzero(acts["act"].to_numpy() == act.PURCHASE):
+            bought[place] = (keys[place], short(rows.ids[chosen[place]].tobytes())) in purchases
+    return bought

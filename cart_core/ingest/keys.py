@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from uuid import UUID
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from cart_core import schema
 from cart_core.events import CheckoutCompleted, Envelope
@@ -17,29 +18,42 @@ from cart_core.projector import fold
 from cart_core.store.base import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """``keys`` that the store has carts of, and ``purchases``: the (key, row) that its checkouts name."""
+class KnownKeys:
+    """The carts that a store has of some keys, read in one go."""
 
-    keys: dict[str, Key] = field(default_factory=dict)
-    purchases: set[tuple[str, str]] = field(default_factory=set)
+    def __init__(self, store: Store, cart_ids: CartIds, names: Sequence[str]) -> None:
+        self._carts = dict(_carts(store, cart_ids, names))
+        ids_of_all = [cart for found in self._carts.values() for cart in found]
+        self._events = _read(store, ids_of_all) if ids_of_all else schema.EVENTS.empty_table()
+
+    def purchases(self) -> set[tuple[str, str]]:
+        """The (key, row) of every purchase row that a checkout names besides its first."""
+        bought = self._events.filter(pc.equal(self._events["type"], CheckoutCompleted.type)).select(["cart_id", "metadata"])
+        owners = {cart: name for name, found in self._carts.items() for cart in found}
+        return {
+            (owners[cart.tobytes()], row)
+            for cart, metadata in zip(schema.id_bytes(bought["cart_id"]), bought["metadata"].to_pylist(), strict=True)
+            for row in rows_in(metadata)
+        }
+
+    def states(self, names: Sequence[str]) -> dict[str, Key]:
+        """Some of the keys, as their carts are now; those without carts are left out."""
+        wanted = {name: self._carts[name] for name in names if name in self._carts}
+        if not wanted:
+            return {}
+        carts = pa.array([cart for found in wanted.values() for cart in found], pa.binary(ids.ID_BYTES))
+        mine = pc.is_in(self._events["cart_id"].combine_chunks().storage, carts)
+        histories = _histories(self._events.filter(mine))
+        return {name: _key(found, histories) for name, found in wanted.items()}
 
 
-def known_keys(store: Store, cart_ids: CartIds, names: Sequence[str]) -> Known:
-    """Everything that a store knows of keys, for rows to be decided on top of."""
-    carts = dict(_carts(store, cart_ids, names))
-    known = Known()
-    if not carts:
-        return known
-    histories = _histories(store, [cart for found in carts.values() for cart in found])
-    for name, found in carts.items():
-        key = known.keys[name] = Key()
-        for cart in found:
-            history = histories[cart]
-            checkouts = [each for each in history if isinstance(each.event, CheckoutCompleted)]
-            key.take_up(cart, fold(history), [(each.event.order_id, each.timestamp) for each in checkouts])
-            known.purchases.update((name, row) for each in checkouts for row in rows_in(each.metadata.items()))
-    return known
+def _key(carts: Sequence[bytes], histories: dict[bytes, list[Envelope]]) -> Key:
+    key = Key()
+    for cart in carts:
+        history = histories[cart]
+        checkouts = [(each.event, each.timestamp) for each in history if isinstance(each.event, CheckoutCompleted)]
+        key.take_up(cart, fold(history), [(event.order_id, at) for event, at in checkouts])
+    return key
 
 
 def _carts(store: Store, cart_ids: CartIds, names: Sequence[str]) -> Iterator[tuple[str, list[bytes]]]:
@@ -59,9 +73,11 @@ def _carts(store: Store, cart_ids: CartIds, names: Sequence[str]) -> Iterator[tu
     yield from found.items()
 
 
-def _histories(store: Store, carts: Sequence[bytes]) -> dict[bytes, list[Envelope]]:
-    """The events of carts, each cart's by version."""
-    events = store.read_many(ids.uuids(np.frombuffer(b"".join(carts), np.uint8).reshape(-1, ids.ID_BYTES)))
+def _read(store: Store, carts: Sequence[bytes]) -> pa.Table:
+    return store.read_many(ids.uuids(np.frombuffer(b"".join(carts), np.uint8).reshape(-1, ids.ID_BYTES)))
+
+
+def _histories(events: pa.Table) -> dict[bytes, list[Envelope]]:
+    """The events of each cart, by version."""
     ordered = sorted(schema.to_envelopes(events), key=lambda each: (each.cart_id, each.version))
     return {UUID(cart).bytes: list(history) for cart, history in groupby(ordered, lambda each: each.cart_id)}
-

@@ -29,7 +29,7 @@ VIEWS = pa.schema(
 """One row for each time a product was looked at; ``session`` is null where the source named none."""
 
 STAGED = VIEWS.append(pa.field("counts", pa.bool_()))
-MEMORY_LIMIT = "512MB"
+MEMORY_LIMIT = "256MB"
 LOCK = ".lock"
 
 
@@ -88,15 +88,15 @@ class ViewStage:
                 db.execute(
                     f"CREATE TEMP VIEW fresh AS SELECT * FROM {staged} ANTI JOIN "
                     f"(SELECT view_id FROM read_parquet([{', '.join(known)}]) "
-                    f"WHERE at BETWEEN (SELECT min(at) FROM {staged}) AND (SELECT max(at) FROM {staged})) "
+                    f"WHERE \"at\" BETWEEN (SELECT min(\"at\") FROM {staged}) AND (SELECT max(\"at\") FROM {staged})) "
                     "USING (view_id)"
                 )
             else:
                 db.execute(f"CREATE TEMP VIEW fresh AS SELECT * FROM {staged}")
-            total, counted = db.execute("SELECT count(*), count_if(counts) FROM fresh").fetchall()[0]
+            total, counted = db.execute("SELECT count(*), coalesce(count_if(counts), 0) FROM fresh").fetchall()[0]
             if total:
                 db.execute(
-                    f"COPY (SELECT * EXCLUDE (counts) FROM fresh ORDER BY at, view_id) TO {_quoted(temporary)} "
+                    f"COPY (SELECT * EXCLUDE (counts) FROM fresh ORDER BY \"at\", view_id) TO {_quoted(temporary)} "
                     "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
                 )
         if total:
