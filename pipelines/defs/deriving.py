@@ -1,12 +1,13 @@
 """How a derived table becomes a Dagster asset: derive, write whole, and say what was written."""
 
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import dagster as dg
@@ -34,7 +35,8 @@ class Derived:
 
 
 Derive = Callable[[Shop, Terms, datetime], pl.DataFrame | Derived]
-DERIVES: dict[str, Derive] = {}
+DeriveAll = Callable[[Shop, Terms, datetime], dict[str, pl.DataFrame | Derived]]
+DERIVES: dict[str, DeriveAll] = {}
 """What derives each table, by the table's name."""
 
 
@@ -46,32 +48,53 @@ def table(name: str, *, group: str, deps: Sequence[str]) -> Callable[[Derive], d
     """
 
     def wrap(derive: Derive) -> dg.AssetsDefinition:
-        DERIVES[name] = derive
+        @wraps(derive)
+        def derive_all(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
+            return {name: derive(shop, terms, as_of)}
 
-        @dg.asset(
-            name=name,
-            group_name=group,
-            deps=deps,
-            description=f"{derive.__doc__}\n\nA row: {TABLES[name].meaning}",
-            metadata={"dagster/column_schema": column_schema(name), "key": ", ".join(TABLES[name].key)},
-            kinds={"parquet", "polars"},
-            tags={"topic": group},
-            owners=OWNERS,
-            pool=name,
+        return tables(name, group=group, deps=deps)(derive_all)
+
+    return wrap
+
+
+def tables(*names: str, group: str, deps: Sequence[str]) -> Callable[[DeriveAll], dg.AssetsDefinition]:
+    """Make assets of a function that gives the frames of several tables at once; otherwise as ``table``."""
+
+    def wrap(derive: DeriveAll) -> dg.AssetsDefinition:
+        DERIVES.update(dict.fromkeys(names, derive))
+        described = inspect.getdoc(derive) or ""
+
+        @dg.multi_asset(
+            name=names[0],
+            specs=[specified(name, described, group, deps) for name in names],
+            pool=names[0],
             retry_policy=RETRIES,
             hooks={alert_on_failure},
         )
-        def asset(context: dg.AssetExecutionContext, shop: Shop, terms: Terms) -> dg.MaterializeResult[Any]:
-            return derived(context, name, derive, shop, terms)
+        def asset(context: dg.AssetExecutionContext, shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
+            yield from derived(context, derive, shop, terms)
 
         return asset
 
     return wrap
 
 
+def specified(name: str, described: str, group: str, deps: Sequence[str]) -> dg.AssetSpec:
+    """What Dagster shows of a table: what it is, its columns, key, owner and place in the graph."""
+    return dg.AssetSpec(
+        name,
+        deps=deps,
+        description=f"{described}\n\nA row: {TABLES[name].meaning}",
+        metadata={"dagster/column_schema": column_schema(name), "key": ", ".join(TABLES[name].key)},
+        group_name=group,
+        kinds={"parquet", "polars"},
+        tags={"topic": group},
+        owners=OWNERS,
+    )
+
+
 def days_of(name: str) -> dg.AssetsDefinition:
     """The asset of a daily table by day: it replaces the rows of the days asked for, any number in one run."""
-    derive = DERIVES[name]
     with warnings.catch_warnings():
         # Dagster calls the policy beta in every release since 1.5, and without it a range is a run for each day.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -84,48 +107,49 @@ def days_of(name: str) -> dg.AssetsDefinition:
             hooks={alert_on_failure},
             backfill_policy=dg.BackfillPolicy.single_run(),
         )
-        def asset(context: dg.AssetExecutionContext, shop: Shop, terms: Terms) -> dg.MaterializeResult[Any]:
+        def asset(context: dg.AssetExecutionContext, shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
             keys = context.partition_key_range
             days = (date.fromisoformat(keys.start), date.fromisoformat(keys.end))
-            return derived(context, name, partial(_some_days, name, derive, days), shop, terms)
+            yield from derived(context, partial(_some_days, name, days), shop, terms)
 
     return asset
 
 
 def _some_days(
-    name: str, derive: Derive, days: tuple[date, date], shop: Shop, terms: Terms, as_of: datetime
-) -> Derived:
+    name: str, days: tuple[date, date], shop: Shop, terms: Terms, as_of: datetime
+) -> dict[str, pl.DataFrame | Derived]:
     """The table with the rows of these days, first to last, derived anew; the others stay as they stand."""
-    found, wanted = _as_derived(derive(shop, terms, as_of)), pl.col("date").is_between(*days)
+    found, wanted = _as_derived(DERIVES[name](shop, terms, as_of)[name]), pl.col("date").is_between(*days)
     fresh = found.frame.filter(wanted)
     kept = shop.table(name).filter(~wanted) if shop.has_table(name) else fresh.clear()
     told = {**found.told, "days": f"{days[0]} to {days[1]}", "rows_replaced": fresh.height}
-    return Derived(pl.concat([kept, fresh]).sort(TABLES[name].key), told)
+    return {name: Derived(pl.concat([kept, fresh]).sort(TABLES[name].key), told)}
 
 
 def derived(
-    context: dg.AssetExecutionContext, name: str, derive: Derive, shop: Shop, terms: Terms
-) -> dg.MaterializeResult[Any]:
-    """Derive a table as of the run's moment, write it, and tell its rows, moment, position, time and first rows."""
+    context: dg.AssetExecutionContext, derive: DeriveAll, shop: Shop, terms: Terms
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Derive tables as of the run's moment, write each, and tell its rows, moment, position, time and first rows."""
     as_of, began = terms.moment(context), time.perf_counter()
     with shop.events() as store:
         position = store.position()
     with no_second_try():
-        found = _as_derived(derive(shop, terms, as_of))
+        found = {name: _as_derived(each) for name, each in derive(shop, terms, as_of).items()}
         notes = {"as_of": rules.format_time(as_of), "position": str(position), **terms.noted()}
-        path = shop.write(name, found.frame, notes)
-    return dg.MaterializeResult(
-        asset_key=name,
-        metadata={
-            "dagster/row_count": found.frame.height,
-            "preview": dg.MetadataValue.md(preview(found.frame)),
-            "as_of": dg.MetadataValue.timestamp(as_of),
-            "position": position,
-            "seconds": round(time.perf_counter() - began, 3),
-            "file": dg.MetadataValue.path(str(path)),
-            **found.told,
-        },
-    )
+        paths = {name: shop.write(name, each.frame, notes) for name, each in found.items()}
+    for name, each in found.items():
+        yield dg.MaterializeResult(
+            asset_key=name,
+            metadata={
+                "dagster/row_count": each.frame.height,
+                "preview": dg.MetadataValue.md(preview(each.frame)),
+                "as_of": dg.MetadataValue.timestamp(as_of),
+                "position": position,
+                "seconds": round(time.perf_counter() - began, 3),
+                "file": dg.MetadataValue.path(str(paths[name])),
+                **each.told,
+            },
+        )
 
 
 @contextmanager

@@ -14,9 +14,12 @@ from pydantic import Field
 from cart_core import rules
 from cart_core.store import CartStore
 from pipelines import files
+from pipelines.derive.recovery_policy import Policy
+from pipelines.tables import INPUTS
 
 DEFAULT_STORE = "data/store"
 STORE_VARIABLE = "CART_STORE"
+EXPERIMENTS = "experiments.toml"
 
 
 class Shop(dg.ConfigurableResource["Shop"]):
@@ -47,6 +50,16 @@ class Shop(dg.ConfigurableResource["Shop"]):
         """A table that the shop hands in, such as contacts; without rows where it hands in none."""
         return files.read_input(self.folder / "inputs", name)
 
+    def views(self) -> pl.LazyFrame:
+        """Every product view that was imported or handed in, each id once."""
+        found = sorted((self.folder / "views").glob("*.parquet"))
+        return pl.scan_parquet(found) if found else INPUTS["views"].empty().lazy()
+
+    def experiments(self) -> str:
+        """The declared experiments as TOML text: the shop's own, else those of data/experiments.toml, else none."""
+        places = (self.folder / "inputs" / EXPERIMENTS, Path("data") / EXPERIMENTS)
+        return next((place.read_text("utf-8") for place in places if place.exists()), "")
+
     def table(self, name: str) -> pl.DataFrame:
         """A derived table. Raises StoreNotFound where it was never derived."""
         return files.read_table(self.derived, name)
@@ -72,7 +85,10 @@ class Terms(dg.ConfigurableResource["Terms"]):
     other_idle_minutes: list[int] = Field(default=[10, 1440], description="More definitions, for rates by day.")
     window_days: int = Field(default=7, gt=0, description="How long after it a checkout still counts.")
     time_zone: str = Field(default="UTC", description="The zone whose days daily tables count in (IANA name).")
-    campaign: str = Field(default="cart-recovery", description="The recovery campaign; each draws its own holdout.")
+    campaign: str = Field(default="recovery", description="The recovery campaign; each draws its own holdout.")
+    holdout: float = Field(default=0.1, ge=0, le=1, description="The share of shoppers who are never written to.")
+    min_value_cents: int = Field(default=0, ge=0, description="Carts worth less are not written about.")
+    max_age_hours: int = Field(default=72, gt=0, description="Nor are carts that have been silent for longer.")
 
     @property
     def idle(self) -> timedelta:
@@ -88,6 +104,19 @@ class Terms(dg.ConfigurableResource["Terms"]):
     def window(self) -> timedelta:
         """How long after it a checkout still counts."""
         return timedelta(days=self.window_days)
+
+    @property
+    def policy(self) -> Policy:
+        """The campaign's rules."""
+        return Policy(
+            self.campaign,
+            self.idle,
+            self.window,
+            min_value_cents=self.min_value_cents,
+            max_age=timedelta(hours=self.max_age_hours),
+            time_zone=self.time_zone,
+            holdout=self.holdout,
+        )
 
     def noted(self) -> dict[str, str]:
         """The definitions as they are noted in every table."""

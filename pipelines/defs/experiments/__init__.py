@@ -1,0 +1,1 @@
+"""What declared experiments show, and whether their arms were split as planned."""

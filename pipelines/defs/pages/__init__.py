@@ -1,0 +1,1 @@
+"""What people look at: the headline figures and the report."""

@@ -1,0 +1,1 @@
+"""Whom to write to, what came of it, and what coupons do."""

@@ -1,0 +1,52 @@
+"""Recovery: the candidates, who was drawn into which arm, what became of them, and the campaign's lift."""
+
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.defs.deriving import table
+from pipelines.defs.shop import Shop, Terms
+from pipelines.derive import recovery, recovery_outcomes
+from pipelines.derive.histories import COLUMNS
+
+GROUP = "recovery"
+CANDIDATE_COLUMNS = (*COLUMNS, "product_name", "metadata", "order_id", "total_cents")
+ORDER_COLUMNS = ("cart_id", "user_id", "version", "timestamp", "type", "order_id", "total_cents")
+
+
+@table("recovery_candidates", group=GROUP, deps=["abandonment_episodes"])
+def recovery_candidates(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
+    """Every open episode, eligible or not with every reason, and what to write about; the most promising first."""
+    episodes = shop.table("abandonment_episodes")
+    waiting = episodes.filter(pl.col("outcome") == "open")["cart_id"]
+    inputs = recovery.Inputs(*(shop.given(name) for name in ("contacts", "sends", "stock", "coupons")))
+    with shop.events() as store:
+        parts = [
+            (recovery.orders(events, as_of), recovery.of_carts(events, waiting))
+            for events in store.batches(CANDIDATE_COLUMNS)
+        ]
+    bought, open_events = (pl.concat(each) for each in zip(*parts, strict=True))
+    return recovery.candidates_of(episodes, bought, open_events, as_of, inputs, terms.policy)
+
+
+@table("recovery_assignments", group=GROUP, deps=["recovery_candidates"])
+def recovery_assignments(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.DataFrame:
+    """Who was drawn into treatment or holdout, and when first; what was drawn once stays."""
+    name = "recovery_assignments"
+    earlier = shop.table(name) if shop.has_table(name) else None
+    return recovery_outcomes.assignments(shop.table("recovery_candidates"), earlier)
+
+
+@table("recovery_outcomes", group=GROUP, deps=["recovery_assignments"])
+def recovery_outcome(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
+    """What became of each assigned episode: any order within the window, and whether it followed a mail."""
+    with shop.events() as store:
+        bought = [recovery.orders(events, as_of) for events in store.batches(ORDER_COLUMNS)]
+    assigned, sends = shop.table("recovery_assignments"), shop.given("sends")
+    return recovery_outcomes.outcomes(assigned, pl.concat(bought), sends, as_of, terms.window)
+
+
+@table("recovery_lift", group=GROUP, deps=["recovery_outcomes"])
+def recovery_lift(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.DataFrame:
+    """What each campaign brought over its holdout, with its interval; shoppers whose windows are open do not count."""
+    return recovery_outcomes.lift(shop.table("recovery_outcomes"))
