@@ -48,7 +48,7 @@ CANDIDATES = Table(
             pl.List(TEXT),
             "list",
             "Why not, in this order: bought_since, contacted, no_consent, no_address, below_minimum, mixed_currency, "
-            "too_old, out_of_stock, holdout.",
+            "too_old, out_of_stock, another_cart (a better one of the same shopper uses up the cap), holdout.",
         ),
         Column(
             "assignment",
@@ -57,8 +57,8 @@ CANDIDATES = Table(
             "treatment or holdout, drawn by a hash of shopper and campaign.",
             null="where another reason stands against it",
         ),
-        Column("send_after", MOMENT, "time", "The first moment outside the shopper's quiet hours.", null="if no zone"),
-        Column("time_zone", TEXT, "word", "The shopper's IANA time zone.", null="where no contact is known"),
+        Column("send_after", MOMENT, "time", "The first moment outside the shopper's quiet hours."),
+        Column("time_zone", TEXT, "word", "The shopper's IANA time zone.", null="where none is known"),
         STAGE,
         LAST_ACTIVITY,
         Column("abandoned_at", MOMENT, "time", "When the episode opened."),
@@ -76,12 +76,12 @@ CANDIDATES = Table(
             "coupons",
             pl.List(COUPON_STATE),
             "list",
-            "Coupons on the cart; state is active, expiring, expired or open_ended.",
+            "Coupons on the cart; state is active, expiring or expired.",
         ),
         Column("versions", pl.List(SMALL), "list", "The versions of the cart's events that this content rests on."),
         Column("recover_p", NUMBER, "ratio", "Estimated chance that the cart is still checked out in its window."),
         Column("expected_value_cents", NUMBER, "cents", "recover_p x value_cents.", null="where lines mix currencies"),
-        Column("rank", SMALL, "number", "1 for the highest expected value among the eligible.", null="if ineligible"),
+        Column("rank", SMALL, "number", "1 for the highest expected value of the eligible in its currency.", null="if ineligible"),
     ),
 )
 
