@@ -37,6 +37,9 @@ NEEDED = (
 )
 """The columns of EVENTS that a fold reads."""
 
+ENCODED = ("type", "user_id")
+"""Those of them that may come as dictionaries, and are folded sooner then."""
+
 QUIET_REASONS = pa.array(["expired", "invalid"])
 CANONICAL_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$"
 
@@ -57,7 +60,8 @@ class Rows:
 
     def cells(self, name: str, rows: Array) -> pa.Array:
         """A column's values at these rows, null where a row is below 0."""
-        return self.table[name].take(pa.array(rows, mask=rows < 0))
+        taken = self.table[name].take(pa.array(rows, mask=rows < 0))
+        return taken.dictionary_decode() if isinstance(taken, pa.DictionaryArray) else taken
 
     def times(self, rows: Array) -> pa.Array:
         """The times of these rows, null where a row is below 0."""
@@ -120,12 +124,15 @@ def only_read(values: Array) -> Array:
 
 
 def _kinds(types: pa.Array, reasons: pa.Array) -> Array:
-    known = pc.index_in(types, pa.array(TYPES))
-    if known.null_count:
-        row = int(np.argmin(known.is_valid().to_numpy(zero_copy_only=False)))
+    named = types if isinstance(types, pa.DictionaryArray) else types.dictionary_encode()
+    known = pc.fill_null(pc.index_in(named.dictionary, pa.array(TYPES)), len(TYPES)).to_numpy().astype(np.int8)
+    kinds = np.append(known, np.int8(len(TYPES)))[pc.fill_null(named.indices, len(known)).to_numpy()]
+    unknown = np.flatnonzero(kinds == len(TYPES))
+    if len(unknown):
+        row = int(unknown[0])
         raise InvalidEvent([Problem("type", types[row].as_py(), "one of " + ", ".join(TYPES))], row)
-    kinds = known.to_numpy().astype(np.int8)
-    quiet = _flags(pc.is_in(reasons, QUIET_REASONS)) & (kinds == kernel.COUPON_REMOVED)
+    quiet = np.flatnonzero(kinds == kernel.COUPON_REMOVED)
+    quiet = quiet[_flags(pc.is_in(reasons.take(pa.array(quiet)), QUIET_REASONS))]
     kinds[quiet] = kernel.QUIET_REMOVAL
     return only_read(kinds)
 

@@ -368,6 +368,12 @@ def user_names(db: Connection, keys: Sequence[int] | None = None) -> dict[int, s
     return names
 
 
+def user_columns(db: Connection) -> tuple[list[int], list[str]]:
+    """All pseudonyms, ascending, and the ids behind them."""
+    rows = db.execute("SELECT user_key, user_id FROM users ORDER BY user_key").fetchall()
+    return [key for key, _ in rows], [name for _, name in rows]
+
+
 def delete_user(db: Connection, user_id: str) -> bool:
     """Strike a user's link to their pseudonym off; returns whether there was one."""
     db.execute("UPDATE state SET forgotten = forgotten + 1 WHERE id = 1")

@@ -62,9 +62,13 @@ class SegmentIndex:
         found = np.concatenate(hits) if hits else np.zeros(0, np.int64)
         return found, places[found]
 
-    def bucket_bounds(self, total_rows: int) -> list[int]:
-        """65 row numbers: bucket b's rows run from bounds[b] to bounds[b + 1]."""
-        marks = np.arange(schema.BUCKETS, dtype=np.uint64) << schema.KEY_BITS
+    def bounds(self, count: int, total_rows: int) -> list[int]:
+        """``count`` + 1 row numbers: rows bounds[i] to bounds[i + 1] have the i-th of ``count`` equal ranges of keys.
+
+        ``count`` is a power of two; 64 ranges are the buckets.
+        """
+        bits = count.bit_length() - 1
+        marks = np.arange(count, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, np.uint64)
         places = np.searchsorted(self.cart_key, marks, side="left")
         starts = np.r_[self.cart_start, total_rows]
         return [int(starts[place]) for place in places] + [total_rows]

@@ -98,13 +98,17 @@ class MemoryStore(Store):
         return pl.LazyFrame(pl.from_arrow(table.select(list(columns)) if columns is not None else table))
 
     def batches(
-        self, columns: Sequence[str] | None = None, after: int = 0, until: int | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        after: int = 0,
+        until: int | None = None,
+        encoded: Sequence[str] = (),
     ) -> Iterator[pa.Table]:
-        """64 tables, one for each bucket."""
-        for bucket in range(schema.BUCKETS):
-            mine = [each for each in self._log[after:until] if UUID(each.cart_id).bytes[15] % schema.BUCKETS == bucket]
-            table = schema.to_table(mine)
-            yield table.select(list(columns)) if columns is not None else table
+        """One table."""
+        table = schema.to_table(self._log[after:until])
+        for name in encoded:
+            table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
+        yield table.select(list(columns)) if columns is not None else table
 
     def heads(self, cart_ids: pa.Array) -> pa.Table:
         """The versions of carts, 0 where unknown."""

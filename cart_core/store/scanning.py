@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from cart_core import rules, schema
+from cart_core import rules
 from cart_core.schema import EVENTS
-from cart_core.store import at_rest, catalog
+from cart_core.store import at_rest, catalog, sweep
 from cart_core.store.catalog import Connection, Segment
 from cart_core.store.reader import Reader
 
@@ -51,28 +50,21 @@ def _with_names(names: pl.DataFrame, frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def batches(
-    db: Connection, reader: Reader, columns: Sequence[str] | None, after: int, until: int | None
+    db: Connection,
+    reader: Reader,
+    columns: Sequence[str] | None,
+    after: int,
+    until: int | None,
+    encoded: Sequence[str] = (),
 ) -> Iterator[pa.Table]:
-    """All events, one bucket after another, the pieces of a bucket by position."""
+    """All events in the order of their carts' keys; see ``sweep.pieces``."""
     wanted = list(columns) if columns is not None else EVENTS.names
     stored = _stored_columns(wanted, bounded=bool(after) or until is not None)
-    names = catalog.user_names(db) if "user_id" in wanted else {}
+    names = sweep.Names(db) if "user_id" in wanted else None
     live = reader.segments(db)
     tail = at_rest.from_journal(catalog.journal(db))
-    return _bucket_by_bucket(
-        reader, live, tail, stored, lambda whole: _named(_between(whole, after, until), names, wanted)
-    )
-
-
-def _bucket_by_bucket(
-    reader: Reader, live: list[Segment], tail: pa.Table, stored: list[str], finish: Callable[[pa.Table], pa.Table]
-) -> Iterator[pa.Table]:
-    """Read without a transaction: the files of the snapshot do not change, and stay while a reader may hold them."""
-    bounds = {each.file: reader.indexes.get(each).bucket_bounds(each.rows) for each in live}
-    tail_bucket = tail["bucket"].to_numpy()
-    for bucket in range(schema.BUCKETS):
-        loose = tail.filter(pa.array(tail_bucket == bucket))
-        yield finish(pa.concat_tables(_pieces(reader, live, bounds, bucket, loose, stored)))
+    found = sweep.pieces(reader, live, tail, stored, [name for name in encoded if name in stored])
+    return (_named(_between(each, after, until), names, wanted, encoded="user_id" in encoded) for each in found)
 
 
 def _between(table: pa.Table, after: int, until: int | None) -> pa.Table:
@@ -82,36 +74,11 @@ def _between(table: pa.Table, after: int, until: int | None) -> pa.Table:
     return table.filter(pa.array((position > after) & (position <= (2**62 if until is None else until))))
 
 
-def _pieces(
-    reader: Reader,
-    live: list[Segment],
-    bounds: dict[str, list[int]],
-    bucket: int,
-    loose: pa.Table,
-    stored: list[str],
-) -> Iterator[pa.Table]:
-    """The pieces of one bucket in the order of their positions, which is that of every cart's versions."""
-    places = loose["position"].to_numpy()
-    done = 0
-    for segment in live:
-        before = int(np.searchsorted(places, segment.first_position))
-        if before > done:
-            yield loose.slice(done, before - done).select(stored)
-            done = before
-        first, last = bounds[segment.file][bucket : bucket + 2]
-        if last > first:
-            yield reader.folder.read_rows(segment, first, last - first, stored)
-    yield loose.slice(done).select(stored)
-
-
-def _named(table: pa.Table, names: dict[int, str], wanted: list[str]) -> pa.Table:
-    if "user_id" not in wanted:
-        return table.select(wanted)
-    users = table["user_key"].combine_chunks().dictionary_encode()
-    texts = [names.get(key, f"{at_rest.FORGOTTEN}{key}") for key in users.dictionary.to_pylist()]
-    column = pa.array(texts, pa.string()).take(users.indices)
-    columns = [column if name == "user_id" else table[name] for name in wanted]
-    return pa.table(columns, schema=pa.schema([EVENTS.field(name) for name in wanted]))
+def _named(table: pa.Table, names: sweep.Names | None, wanted: list[str], *, encoded: bool) -> pa.Table:
+    if names is not None:
+        place = table.column_names.index("user_key")
+        table = table.set_column(place, "user_id", names.of(table["user_key"], encoded=encoded))
+    return table.select(wanted)
 
 
 def _stored_columns(wanted: list[str], *, bounded: bool) -> list[str]:

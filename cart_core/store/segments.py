@@ -100,12 +100,14 @@ class SegmentFolder:
             path.unlink(missing_ok=True)
         return len(strays)
 
-    def open(self, file: str) -> pq.ParquetFile:
-        """Open a file for reading. Raises StoreCorrupt where it is missing or torn."""
+    def open(self, file: str, encoded: Sequence[str] = ()) -> pq.ParquetFile:
+        """Open a file, to read columns ``encoded`` as dictionaries. Raises StoreCorrupt where it is missing or torn."""
         with self._lock:
             known = self._metadata.get(file)
         try:
-            opened = pq.ParquetFile(self.location(file), metadata=known, memory_map=True)
+            opened = pq.ParquetFile(
+                self.location(file), metadata=known, memory_map=True, read_dictionary=list(encoded)
+            )
         except FileNotFoundError as error:
             raise StoreCorrupt(f"segment {self.location(file)} is missing: restore it from a backup") from error
         except (pa.ArrowInvalid, OSError) as error:
@@ -124,20 +126,20 @@ class SegmentFolder:
 
     def read(self, segment: Segment, columns: Sequence[str] | None = None) -> pa.Table:
         """A whole segment, in the order of its file."""
-        return overlaid(self._read_groups(segment, None, columns), segment)
+        return overlaid(self.read_groups(segment, None, columns), segment)
 
     def read_rows(self, segment: Segment, start: int, count: int, columns: Sequence[str] | None = None) -> pa.Table:
         """``count`` rows of a segment from row ``start`` of its file on."""
-        ends = self._row_group_ends(segment)
+        ends = self.row_group_ends(segment)
         first = int(np.searchsorted(ends, start, side="right"))
         last = int(np.searchsorted(ends, start + count - 1, side="right"))
         before = int(ends[first - 1]) if first else 0
-        part = self._read_groups(segment, range(first, last + 1), columns)
+        part = self.read_groups(segment, range(first, last + 1), columns)
         return overlaid(part.slice(start - before, count), segment)
 
     def take(self, segment: Segment, rows: Any) -> pa.Table:
         """The rows of a segment at ascending row numbers of its file."""
-        ends = self._row_group_ends(segment)
+        ends = self.row_group_ends(segment)
         groups = np.unique(np.searchsorted(ends, rows, side="right"))
         starts = np.r_[0, ends[:-1]][groups]
         sizes = ends[groups] - starts
@@ -145,23 +147,39 @@ class SegmentFolder:
             np.r_[0, np.cumsum(sizes)[:-1]] - starts,
             np.searchsorted(rows, ends[groups]) - np.searchsorted(rows, starts),
         )
-        part = self._read_groups(segment, [int(group) for group in groups], None)
+        part = self.read_groups(segment, [int(group) for group in groups], None)
         return overlaid(part.take(pa.array(rows + moved)), segment)
 
-    def _row_group_ends(self, segment: Segment) -> Any:
+    def row_group_ends(self, segment: Segment) -> Any:
+        """The row numbers at which the row groups of a segment end."""
         metadata = self.open(segment.file).metadata
         return np.cumsum([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)])
 
-    def _read_groups(
-        self, segment: Segment, groups: Sequence[int] | range | None, columns: Sequence[str] | None
+    def read_groups(
+        self,
+        segment: Segment,
+        groups: Sequence[int] | range | None,
+        columns: Sequence[str] | None,
+        encoded: Sequence[str] = (),
     ) -> pa.Table:
+        """Some row groups of a segment (all with None) as they lie in its file, without what the catalog says.
+
+        Text columns that are ``encoded`` come as dictionaries.
+        """
         names = list(columns) if columns is not None else AT_REST.names
-        opened = self.open(segment.file)
+        opened = self.open(segment.file, encoded)
         try:
             part = opened.read(columns=names) if groups is None else opened.read_row_groups(list(groups), columns=names)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreCorrupt(f"segment {self.location(segment.file)} cannot be read: {error}") from error
-        return part.select(names).cast(pa.schema([AT_REST.field(name) for name in names]))
+        return part.select(names).cast(stored_schema(names, encoded))
+
+
+def stored_schema(names: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:
+    """The columns ``names`` of AT_REST, those that are ``encoded`` as dictionaries."""
+    fields = (AT_REST.field(name) for name in names)
+    dictionary = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([each.with_type(dictionary) if each.name in encoded else each for each in fields])
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -131,16 +131,21 @@ class CartStore(Store):
             return scanning.scan(db, self.reader, after, until, columns)
 
     def batches(
-        self, columns: Sequence[str] | None = None, after: int = 0, until: int | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        after: int = 0,
+        until: int | None = None,
+        encoded: Sequence[str] = (),
     ) -> Iterator[pa.Table]:
-        """All events, one cart-hash bucket after another: 64 tables with the columns of EVENTS (or some of them).
+        """All events in tables of some 400,000 rows, by ranges of ``schema.cart_keys``, ascending.
 
-        Each table holds all events of its carts; a cart's versions ascend, though carts may be interleaved.
+        The tables have the columns of EVENTS (or some of them). Each holds all events of its carts; a cart's versions
+        ascend, though carts may be interleaved. Text columns that are ``encoded`` may come as dictionaries.
         """
         from cart_core.store import scanning
 
         with self.catalog.reading() as db:
-            return scanning.batches(db, self.reader, columns, after, until)
+            return scanning.batches(db, self.reader, columns, after, until, encoded)
 
     def heads(self, cart_ids: pa.Array) -> pa.Table:
         """The versions of carts, 0 where unknown: columns cart_id and version, in the order given."""

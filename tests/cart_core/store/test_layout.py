@@ -60,7 +60,7 @@ def test_an_index_finds_every_cart_and_no_other(ids: list[bytes]):
         if place is not None:
             assert carts[order][place[0]].tobytes() == each
             assert place[1:] == (2, 2)
-    bounds = built.bucket_bounds(len(carts))
+    bounds = built.bounds(64, len(carts))
     buckets = schema.buckets(column.take(pa.array(np.arange(len(carts)))))
     assert [int((buckets == bucket).sum()) for bucket in range(64)] == [int(each) for each in np.diff(bounds)]
 
