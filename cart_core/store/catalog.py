@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cart_core.errors import StoreTooNew
+from cart_core.ledger import SealedBatch
 from cart_core.store.at_rest import JOURNAL_COLUMNS
 
 SCHEMA_VERSION = 1
@@ -107,6 +108,19 @@ class Batch:
     previous: bytes
     entry: bytes
     journal_anchor: bytes | None = None
+
+    @property
+    def sealed(self) -> SealedBatch:
+        """The batch as the ledger hashes it."""
+        return SealedBatch(
+            batch=self.batch,
+            first_position=self.first_position,
+            rows=self.rows,
+            root=self.root,
+            recorded=self.recorded,
+            sealed_us=self.sealed_us,
+            previous=self.previous,
+        )
 
 
 class Connection(Protocol):

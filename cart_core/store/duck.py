@@ -71,7 +71,9 @@ def _check_reads(db: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Refuse what is no query: a COPY could write over a segment's file where file permissions do not hold."""
     for statement in db.extract_statements(sql):
         if statement.type not in READING:
-            raise Refused("not_a_query", f"only queries may be asked, not {statement.type.name}: {statement.query[:60]}")
+            raise Refused(
+                "not_a_query", f"only queries may be asked, not {statement.type.name}: {statement.query[:60]}"
+            )
 
 
 def _load(db: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:

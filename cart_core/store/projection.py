@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pyarrow.parquet as pq
 
-from cart_core.projector import CARTS, LINES, fold_table
+from cart_core.projector import fold_table
+from cart_core.projector.tables import CARTS, LINES
 from cart_core.store import catalog
 
 if TYPE_CHECKING:

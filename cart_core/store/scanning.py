@@ -132,7 +132,7 @@ def status(db: Connection, reader: Reader, place: str) -> dict[str, Any]:
         "segment_bytes": size,
         "bytes_per_event": round(size / sealed, 1) if sealed else None,
         "batches": last.batch if last else 0,
-        "chain_head": last.entry.hex() if last else None,
+        "chain_head": chain_head([each.sealed for each in catalog.batches(db)]).hex() if last else None,
         "last_sealed_at": _moment(last.sealed_us) if last else None,
         "last_recorded_at": _moment(catalog.state(db).recorded_us) if catalog.state(db).position else None,
         "users": catalog.user_count(db),

@@ -42,7 +42,7 @@ def verify(catalog_: Catalog, folder: SegmentFolder) -> Verified:
     problems += _journal_problems(journal, hashes, batches, state.running_hash)
     versions.add(journal)
     problems += versions.problems()
-    head = batches[-1].entry.hex() if batches else ledger.GENESIS.hex()
+    head = ledger.chain_head([each.sealed for each in batches]).hex()
     return Verified(state.position, len(live), len(batches), head, problems)
 
 
@@ -64,21 +64,9 @@ def _chain_problems(batches: Sequence[Batch]) -> Iterator[str]:
             return
         if batch.previous != previous:
             yield f"batch {number}: it does not follow batch {number - 1}"
-        if _sealed(batch).entry != batch.entry:
+        if batch.sealed.entry != batch.entry:
             yield f"batch {number}: its entry in the chain is altered"
         previous = batch.entry
-
-
-def _sealed(batch: Batch) -> ledger.SealedBatch:
-    return ledger.SealedBatch(
-        batch=batch.batch,
-        first_position=batch.first_position,
-        rows=batch.rows,
-        root=batch.root,
-        recorded=batch.recorded,
-        sealed_us=batch.sealed_us,
-        previous=batch.previous,
-    )
 
 
 def _segment_problems(

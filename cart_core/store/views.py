@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 from uuid import uuid4
 
 import duckdb
@@ -31,6 +32,14 @@ VIEWS = pa.schema(
 STAGED = VIEWS.append(pa.field("counts", pa.bool_()))
 MEMORY_LIMIT = "256MB"
 LOCK = ".lock"
+FRESH = """
+    FROM staged ANTI JOIN (
+        SELECT view_id FROM known
+        WHERE "at" BETWEEN (SELECT min("at") FROM staged) AND (SELECT max("at") FROM staged)
+    ) USING (view_id)
+"""
+IN_ORDER = 'SELECT * EXCLUDE (counts) FROM fresh ORDER BY "at", view_id'
+AS_PARQUET = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 
 
 class ViewStage:
@@ -44,7 +53,7 @@ class ViewStage:
         self._staged = temporary / f"views-{os.getpid()}-{uuid4().hex[:8]}.tmp"
         self._writer: pq.ParquetWriter | None = None
 
-    def __enter__(self) -> ViewStage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -80,25 +89,16 @@ class ViewStage:
 
     def _add_new(self) -> int:
         temporary = self._views / f".{uuid4().hex}.tmp"
-        with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._staged.parent)}) as db:
+        config = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._staged.parent)}
+        with duckdb.connect(config=config) as db:
             db.execute("SET TimeZone = 'UTC'")
-            staged = f"read_parquet({_quoted(self._staged)})"
-            known = [_quoted(path) for path in sorted(self._views.glob("*.parquet"))]
-            if known:
-                db.execute(
-                    f"CREATE TEMP VIEW fresh AS SELECT * FROM {staged} ANTI JOIN "
-                    f"(SELECT view_id FROM read_parquet([{', '.join(known)}]) "
-                    f"WHERE \"at\" BETWEEN (SELECT min(\"at\") FROM {staged}) AND (SELECT max(\"at\") FROM {staged})) "
-                    "USING (view_id)"
-                )
-            else:
-                db.execute(f"CREATE TEMP VIEW fresh AS SELECT * FROM {staged}")
+            db.execute("CREATE TEMP VIEW staged AS SELECT * FROM " + _parquet([self._staged]))
+            known = sorted(self._views.glob("*.parquet"))
+            db.execute(f"CREATE TEMP VIEW known AS SELECT view_id, \"at\" FROM {_parquet(known or [self._staged])}")
+            db.execute(f"CREATE TEMP VIEW fresh AS {FRESH if known else 'FROM staged'}")
             total, counted = db.execute("SELECT count(*), coalesce(count_if(counts), 0) FROM fresh").fetchall()[0]
             if total:
-                db.execute(
-                    f"COPY (SELECT * EXCLUDE (counts) FROM fresh ORDER BY \"at\", view_id) TO {_quoted(temporary)} "
-                    "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-                )
+                db.execute(f"COPY ({IN_ORDER}) TO {_quoted(temporary)} {AS_PARQUET}")
         if total:
             _publish(temporary, self._views / f"{uuid4().hex}.parquet")
         return int(counted)
@@ -125,6 +125,10 @@ def _publish(temporary: Path, place: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _parquet(files: Sequence[Path]) -> str:
+    return f"read_parquet([{', '.join(map(_quoted, files))}])"
 
 
 def _quoted(path: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
@@ -30,7 +32,7 @@ def test_rows_stand_by_bucket_then_cart_by_cart_then_by_version(ids: list[bytes]
     assert buckets == sorted(buckets)
     runs = [cart for place, (cart, _) in enumerate(placed) if place == 0 or placed[place - 1][0] != cart]
     assert len(runs) == len(set(runs))
-    assert all(one[1] < other[1] for one, other in zip(placed, placed[1:], strict=False) if one[0] == other[0])
+    assert all(one[1] < other[1] for one, other in pairwise(placed) if one[0] == other[0])
 
 
 @given(IDS)
