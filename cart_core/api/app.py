@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -55,6 +55,7 @@ def create_app(settings: Settings, store: Store | None = None, clock: Clock | No
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(carts.router)
     app.include_router(shop.router)
@@ -90,4 +91,20 @@ def _schema(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = Problem.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        for parameter in _parameters(document):
+            parameter["schema"] = _not_null(parameter["schema"])
     return app.openapi_schema or {}
+
+
+def _parameters(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for calls in document["paths"].values():
+        for call in calls.values():
+            yield from call.get("parameters", ())
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter that may be absent, but is never null: a header or query has no null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **kinds[0]}

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 
 from cart_core.commands import MAX_QUANTITY, Strategy
-from cart_core.rules import EXACT_FLOAT_MAX, INT64_MAX, TEXT_CHARS
+from cart_core.rules import EXACT_FLOAT_MAX, TEXT_CHARS
+
+EXACT_JSON_MAX = 2**53 - 1
+"""The largest whole number that every reader of JSON reads as it was written (RFC 7493)."""
+
+
+def _whole(value: object) -> object:
+    """3.0 as 3: JSON knows one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Name = Annotated[
     StrictStr, Field(json_schema_extra={"minLength": 1, "maxLength": TEXT_CHARS, "pattern": "^[^\\x00]+$"})
@@ -16,12 +25,20 @@ Name = Annotated[
 FreeText = Annotated[StrictStr, Field(json_schema_extra={"maxLength": TEXT_CHARS, "pattern": "^[^\\x00]*$"})]
 Currency = Annotated[StrictStr, Field(json_schema_extra={"pattern": "^[A-Za-z]{3}$"})]
 Url = Annotated[StrictStr, Field(json_schema_extra={"pattern": "^https?://[!-~]+$", "maxLength": TEXT_CHARS})]
-Price = Annotated[StrictInt, Field(json_schema_extra={"minimum": 1, "maximum": INT64_MAX})]
-Cents = Annotated[StrictInt, Field(json_schema_extra={"minimum": 0, "maximum": INT64_MAX})]
+
+
+def _money(least: int) -> Any:
+    return Field(le=EXACT_JSON_MAX, json_schema_extra={"minimum": least})
 
 
 def _quantity(least: int) -> Any:
     return Field(json_schema_extra={"minimum": least, "maximum": MAX_QUANTITY})
+
+
+Price = Annotated[StrictInt, _money(1), BeforeValidator(_whole)]
+Cents = Annotated[StrictInt, _money(0), BeforeValidator(_whole)]
+Quantity = Annotated[StrictInt, _quantity(1), BeforeValidator(_whole)]
+QuantityOrNone = Annotated[StrictInt, _quantity(0), BeforeValidator(_whole)]
 
 
 class Body(BaseModel):
@@ -30,13 +47,22 @@ class Body(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", validate_by_alias=True, validate_by_name=False)
 
 
+def example(body: dict[str, Any]) -> ConfigDict:
+    """The configuration of a body with an example for the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
+
+
 class AddBody(Body):
     """A product to add; a product that is there already gets more units and the newer price."""
+
+    model_config = example(
+        {"productId": "soap", "productName": "Soap", "quantity": 2, "priceCents": 2900, "currency": "USD"}
+    )
 
     product_id: Name
     product_name: FreeText
     price_cents: Price
-    quantity: Annotated[StrictInt, _quantity(1)] = 1
+    quantity: Quantity = 1
     currency: Currency = "USD"
     image_url: Url | None = None
 
@@ -44,18 +70,24 @@ class AddBody(Body):
 class RemoveBody(Body):
     """A product to take out."""
 
+    model_config = example({"productId": "soap"})
+
     product_id: Name
 
 
 class QuantityBody(Body):
     """A line's units; 0 takes it out."""
 
+    model_config = example({"productId": "soap", "quantity": 3})
+
     product_id: Name
-    quantity: Annotated[StrictInt, _quantity(0)]
+    quantity: QuantityOrNone
 
 
 class CouponBody(Body):
     """A coupon to put on: a percentage with at most four decimals, or a fixed whole sum of minor units."""
+
+    model_config = example({"couponCode": "TEN", "discountType": "percentage", "discountValue": 10})
 
     coupon_code: Name
     discount_type: Literal["percentage", "fixed"]
@@ -67,6 +99,8 @@ class CouponBody(Body):
 class CouponRemovalBody(Body):
     """A coupon to take off."""
 
+    model_config = example({"couponCode": "TEN"})
+
     coupon_code: Name
     reason: Literal["shopper", "expired", "invalid"] = "shopper"
 
@@ -74,12 +108,16 @@ class CouponRemovalBody(Body):
 class CheckoutBody(Body):
     """The order that was placed, and the total that was charged in minor units."""
 
+    model_config = example({"orderId": "order-1", "totalCents": 5220})
+
     order_id: Name
     total_cents: Cents
 
 
 class PriceBody(Body):
     """A product's new price, for every open cart that holds it in that currency."""
+
+    model_config = example({"productId": "soap", "priceCents": 3900, "currency": "USD", "reason": "supplier"})
 
     product_id: Name
     price_cents: Cents
@@ -89,6 +127,10 @@ class PriceBody(Body):
 
 class MergeBody(Body):
     """The guest's cart to bring in; the guest's own token, unless the caller has the scope ``service``."""
+
+    model_config = example(
+        {"fromCartId": "0b9d2c3e-1f4a-4b5c-8d6e-7f8a9b0c1d2e", "strategy": "sum", "guestToken": "eyJhbGciOi..."}
+    )
 
     from_cart_id: Annotated[StrictStr, Field(json_schema_extra={"format": "uuid"})]
     strategy: Strategy = "sum"

@@ -27,8 +27,8 @@ from cart_core.service import Answer, Ask, CartService, MergeAsk, Redo, Undo, Wh
 
 SHOWN_CARTS = 20_000
 OPEN_USER = "local"
-KEY_CHARS = 255
-ETAG = re.compile(r'(?:W/)?"(\d{1,10})"')
+ETAG = re.compile(r'([*]|(W/)?"[0-9]{1,10}")')
+KEY = re.compile(r"[!-~]{1,255}")
 
 
 @dataclass(slots=True)
@@ -121,23 +121,39 @@ class CartCall:
         return Response(json.dumps(document), headers={"ETag": etag(answer.version)}, media_type="application/json")
 
 
+CartId = Annotated[UUID, Path(alias="cartId", description="The cart's id; a new one starts a cart.")]
+
+
 async def cart_call(
-    cart_id: Annotated[UUID, Path(alias="cartId", description="The cart's id; a new one starts a cart.")],
+    cart_id: CartId,
     shop: TheShop,
     who: Caller,
     if_match: Annotated[
-        str | None, Header(description='Carry out only if the cart is at this version, such as `"3"`.')
+        str | None,
+        Header(
+            description='Carry out only if the cart is at this version, such as `"3"`.',
+            json_schema_extra={"pattern": f"^{ETAG.pattern}$"},
+        ),
     ] = None,
     idempotency_key: Annotated[
         str | None,
-        Header(max_length=KEY_CHARS, description="A retry under the same key is given the first answer."),
+        Header(
+            description="A retry under the same key is given the first answer.",
+            json_schema_extra={"pattern": f"^{KEY.pattern}$"},
+        ),
     ] = None,
 ) -> CartCall:
     """The call that a request makes. Raises ApiProblem where a header cannot be read."""
     return CartCall(shop, who, str(cart_id), version_of(if_match), key_of(idempotency_key))
 
 
+async def cart_view(cart_id: CartId, shop: TheShop, who: Caller) -> CartCall:
+    """The call that a request to see a cart makes."""
+    return CartCall(shop, who, str(cart_id))
+
+
 TheCall = Annotated[CartCall, Depends(cart_call)]
+TheView = Annotated[CartCall, Depends(cart_view)]
 
 
 def etag(version: int) -> str:
@@ -147,16 +163,15 @@ def etag(version: int) -> str:
 
 def version_of(if_match: str | None) -> int | None:
     """The version that an If-Match header names; None where it names none. Raises ApiProblem 422."""
-    if if_match is None or if_match.strip() == "*":
+    if not if_match or if_match == "*":
         return None
-    found = ETAG.fullmatch(if_match.strip())
-    if found is None:
+    if ETAG.fullmatch(if_match) is None:
         raise ApiProblem(422, "invalid_request", f'If-Match is {shown(if_match)}, but must be one version such as "3"')
-    return int(found[1])
+    return int(if_match.strip('W/"'))
 
 
 def key_of(idempotency_key: str | None) -> str | None:
-    """The key that an Idempotency-Key header gives. Raises ApiProblem 422 where it is empty or too long."""
-    if idempotency_key is not None and not 0 < len(idempotency_key.strip()) <= KEY_CHARS:
-        raise ApiProblem(422, "invalid_request", f"Idempotency-Key must have 1 to {KEY_CHARS} characters")
+    """The key that an Idempotency-Key header gives. Raises ApiProblem 422 where it is none."""
+    if idempotency_key is not None and KEY.fullmatch(idempotency_key) is None:
+        raise ApiProblem(422, "invalid_request", "Idempotency-Key must be 1 to 255 visible letters of ASCII, no blanks")
     return idempotency_key

@@ -28,7 +28,7 @@ from cart_core.api.bodies import (
     Undone,
     Written,
 )
-from cart_core.api.calls import CartCall, TheCall, etag
+from cart_core.api.calls import CartCall, TheCall, TheView, etag
 from cart_core.api.problems import ApiProblem
 from cart_core.commands import (
     AddItem,
@@ -47,9 +47,11 @@ router = APIRouter(prefix="/v1/cart/{cartId}", tags=["cart"])
 
 @router.get("", response_model=ShownCart, responses=docs.reading("A cart"), summary="Show a cart, now or as it was")
 async def show(
-    call: TheCall,
+    call: TheView,
     version: Annotated[int | None, Query(ge=0, le=rules.INT32_MAX, description="As of this version.")] = None,
-    at: Annotated[str | None, Query(description="As of this moment (RFC 3339).")] = None,
+    at: Annotated[
+        str | None, Query(description="As of this moment (RFC 3339).", json_schema_extra={"format": "date-time"})
+    ] = None,
     if_none_match: Annotated[str | None, Header(description="Answer 304 if the cart is at this version.")] = None,
 ) -> Response:
     """Show a cart. Its ETag is its version."""
@@ -135,7 +137,7 @@ async def merge(call: TheCall, body: MergeBody) -> Response:
 
 
 @router.get("/events", response_model=ShownEvents, responses=docs.reading("Events"), summary="Every event")
-async def events(call: TheCall) -> Response:
+async def events(call: TheView) -> Response:
     """List every event of the cart, by version."""
     history = await asyncio.to_thread(call.shop.service.history, call.cart_id, call.who)
     return json_response({"events": [each.to_json() for each in history]})
@@ -147,7 +149,7 @@ async def events(call: TheCall) -> Response:
     responses=docs.reading("Prices"),
     summary="What a product cost in the cart",
 )
-async def price_history(call: TheCall, product_id: docs.ProductId) -> Response:
+async def price_history(call: TheView, product_id: docs.ProductId) -> Response:
     """List every price that a product had in the cart, and since when."""
     history = await asyncio.to_thread(call.shop.service.history, call.cart_id, call.who)
     return json_response(prices.price_history(history, product_id))

@@ -18,7 +18,8 @@ ProductId = Annotated[
     Path(
         alias="productId",
         description="The product's id.",
-        json_schema_extra={"minLength": 1, "maxLength": TEXT_CHARS},
+        min_length=1,
+        max_length=TEXT_CHARS,
     ),
 ]
 

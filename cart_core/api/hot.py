@@ -57,9 +57,9 @@ async def _answer(shop: Shop, scope: Scope, cart_id: str, name: str | None, rece
         return None if value is None else value.decode("latin-1")
 
     who = calls.who_of(shop, header(b"authorization"), header(b"x-user"))
-    call = CartCall(shop, who, cart_id, calls.version_of(header(b"if-match")), calls.key_of(header(b"idempotency-key")))
     if name is None:
-        return carts.shown_cart(call, header(b"if-none-match"))
+        return carts.shown_cart(CartCall(shop, who, cart_id), header(b"if-none-match"))
+    call = CartCall(shop, who, cart_id, calls.version_of(header(b"if-match")), calls.key_of(header(b"idempotency-key")))
     model, command = COMMANDS[name]
     return await call.give(command(_body(model, (await receive())["body"])))
 
