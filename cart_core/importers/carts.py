@@ -100,13 +100,13 @@ class CartIds:
         found, sound = ids.from_text(pa.array(keys, pa.string()))
         if self._cart_key == "user":
             sound[:] = False
-        places = np.flatnonzero(~sound)
+        places = np.flatnonzero(~sound).tolist()
         found[places] = ids.named_all(self._space, [self._name(keys[place], 1) for place in places])
         return found
 
     def later(self, key: str, ordinal: int) -> bytes:
         """The ``ordinal``-th cart of a key, from 2."""
-        return ids.named_all(self._space, [self._name(key, ordinal)])[0].tobytes()
+        return ids.named(self._space, self._name(key, ordinal).decode())
 
     def _name(self, key: str, ordinal: int) -> bytes:
         return f"{self._cart_key}:{key}/{ordinal}".encode()

@@ -45,7 +45,8 @@ def read_columns(
     """The rows of files with a header, in runs; columns are named in lower case.
 
     Where the column ``even``, whose values are all of one length, is the last, a shorter value at the very end of a
-    file tells that the file is cut there. Raises SourceError where a file is empty or its header lacks one of the ``needed`` columns.
+    file tells that the file is cut there. Raises SourceError where a file is empty or its header lacks one of the
+    ``needed`` columns.
     """
     header: list[str] = []
     seen: set[int] = set()
@@ -76,7 +77,9 @@ def _chunk(lines: Lines, header: list[str], even: str | None) -> Chunk:
     whole = counts == len(header)
     if lines.cut and len(whole) and header[-1] == even:
         whole[-1] &= not _ends_short(texts)
-    refused = [_refused(lines, texts[place], rows[place], int(counts[place]), len(header)) for place in np.flatnonzero(~whole)]
+    refused = [
+        _refused(lines, texts[place], rows[place], int(counts[place]), len(header)) for place in np.flatnonzero(~whole)
+    ]
     fields = fields.filter(pa.array(whole))
     flat = fields.flatten()
     columns = {

@@ -7,7 +7,7 @@ a key is UUIDv5(source, "session:KEY/n").
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -29,9 +29,8 @@ Whole = np.ndarray[Any, np.dtype[np.int64]]
 
 _LETTERS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _NIBBLES = np.full(256, NO_DIGIT, np.uint8)
-for _value, _letters in enumerate(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "aA", "bB", "cC", "dD", "eE", "fF"]):
-    for _letter in _letters:
-        _NIBBLES[ord(_letter)] = _value
+_NIBBLES[_LETTERS] = np.arange(NO_DIGIT)
+_NIBBLES[np.frombuffer(b"ABCDEF", np.uint8)] = np.arange(10, NO_DIGIT)
 
 
 def namespace(source: str) -> bytes:
@@ -51,6 +50,11 @@ def named_all(space: bytes, names: Iterable[bytes]) -> Bytes:
     ids[:, 6] = (ids[:, 6] & 0x0F) | 0x50
     ids[:, 8] = (ids[:, 8] & 0x3F) | 0x80
     return ids
+
+
+def joined(ids: Sequence[bytes]) -> Bytes:
+    """Ids of 16 bytes each as (n, 16) bytes."""
+    return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, ID_BYTES)
 
 
 def column(ids: Bytes) -> pa.Array:

@@ -97,8 +97,8 @@ class JsonColumns:
             before = columns.get(spec.column)
             columns[spec.column] = cells if before is None else pc.coalesce(before, cells)
         columns["metadata"] = self._metadata(document["metadata"].chunk(0))
-        arrays = [columns.get(name, pa.nulls(len(document), kind)) for name, kind in zip(EVENTS.names, EVENTS.types, strict=True)]
-        table = pa.table(arrays, schema=EVENTS)
+        nothing = {each.name: pa.nulls(len(document), each.type) for each in EVENTS if each.name not in columns}
+        table = pa.table([(columns | nothing)[name] for name in EVENTS.names], schema=EVENTS)
         sound[schema.violations(table)["row"].to_numpy()] = False
         return table, sound
 
@@ -120,7 +120,7 @@ class JsonColumns:
 def _fields_fit_types(fields: dict[str, pa.Array]) -> Flags:
     """Per row whether only fields of the row's own event type are there."""
     codes = pc.fill_null(pc.index_in(fields["type"], pa.array(list(FIELDS))), len(FIELDS)).to_numpy()
-    sound = codes < len(FIELDS)
+    sound: Flags = codes < len(FIELDS)
     for name, cells in fields.items():
         if name != "type" and cells.null_count < len(cells):
             owns = np.array([*(any(spec.json == name for spec in specs) for specs in FIELDS.values()), False])

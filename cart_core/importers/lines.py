@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from cart_core.errors import Problem, SourceError
 from cart_core.importers.set_aside import RAW_CHARS, SetAside
@@ -21,6 +21,7 @@ BOM = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
 BLANKS = (b"\n\n", b"\n\r", b"\n ", b"\n\t", b"\n\v", b"\n\f")
 ZIP_MAGIC = b"PK\x03\x04"
+Readable = BinaryIO | gzip.GzipFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Bytes:
         self.total_bytes = sum(self._sizes.values())
 
     @contextmanager
-    def open(self, file: str) -> Iterator[tuple[IO[bytes], BinaryIO]]:
+    def open(self, file: str) -> Iterator[tuple[Readable, BinaryIO]]:
         """A file as (its text, the bytes on disk below it). Raises SourceError where it cannot be read."""
         try:
             with Path(file).open("rb") as raw:
@@ -59,7 +60,7 @@ class Bytes:
                 raw.seek(0)
                 if magic == ZIP_MAGIC:
                     raise SourceError(f"{file} is a zip archive: unpack it first, or use gzip")
-                yield (gzip.open(raw), raw) if magic.startswith(GZIP_MAGIC) else (raw, raw)
+                yield (gzip.GzipFile(fileobj=raw) if magic.startswith(GZIP_MAGIC) else raw), raw
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise SourceError(f"{file} ends in the middle of its gzip stream, or is damaged: {error}") from error
         except OSError as error:
@@ -96,7 +97,7 @@ class _Cutter:
         self._piece = b""
         self._overlong: bytes | None = None
 
-    def runs(self, stream: IO[bytes], block_bytes: int) -> Iterator[Lines]:
+    def runs(self, stream: Readable, block_bytes: int) -> Iterator[Lines]:
         block = stream.read(block_bytes)
         block = block.removeprefix(BOM)
         while block:

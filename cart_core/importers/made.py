@@ -14,7 +14,17 @@ from cart_core.importers import ids
 from cart_core.importers.ids import Bytes
 from cart_core.schema import EVENTS
 
-CONTENT = ("product_id", "quantity", "old_quantity", "price_cents", "old_price_cents", "coupon_code", "reason", "order_id", "total_cents")
+CONTENT = (
+    "product_id",
+    "quantity",
+    "old_quantity",
+    "price_cents",
+    "old_price_cents",
+    "coupon_code",
+    "reason",
+    "order_id",
+    "total_cents",
+)
 FROM_ACT = {
     "product_name": "ItemAdded",
     "currency": "ItemAdded",
@@ -62,13 +72,12 @@ def table_of(made: Sequence[Made], notes: Sequence[Note], acts: pa.Table, row_id
     places = np.array(cells["place"])
     origin = acts.select(["user_id", "at", "session", *FROM_ACT]).take(pa.array(places)).combine_chunks()
     types = pa.array(cells["type"])
-    carts = np.frombuffer(b"".join(cells["cart_id"]), np.uint8).reshape(-1, ids.ID_BYTES)
     columns: dict[str, Any] = {name: pa.array(cells[name], EVENTS.field(name).type) for name in CONTENT}
     for name, kind in FROM_ACT.items():
         columns[name] = pc.if_else(pc.equal(types, kind), origin[name], pa.scalar(None, origin[name].type))
     columns |= {
         "event_id": ids.uuids(_event_ids(row_ids[places], np.array(cells["nth"]))),
-        "cart_id": ids.uuids(carts),
+        "cart_id": ids.uuids(ids.joined(cells["cart_id"])),
         "version": pa.array(cells["version"], pa.int32()),
         "user_id": origin["user_id"],
         "timestamp": origin["at"].cast(schema.UTC_MICROS),
@@ -93,9 +102,8 @@ def _metadata(sessions: pa.Array, notes: Sequence[Note], source: str) -> pa.Arra
     known = np.flatnonzero(sessions.is_valid().to_numpy(zero_copy_only=False))
     owners = np.r_[np.arange(events), known, np.array([note.event for note in notes], np.int64)]
     keys = pa.array(["source"] * events + ["session"] * len(known) + [note.key for note in notes])
-    items = pa.concat_arrays(
-        [pa.array([source] * events), sessions.take(pa.array(known)), pa.array([note.value for note in notes], pa.string())]
-    )
+    told = pa.array([note.value for note in notes], pa.string())
+    items = pa.concat_arrays([pa.array([source] * events), sessions.take(pa.array(known)), told])
     ranks = pc.rank(keys, tiebreaker="dense").to_numpy()
     order = pa.array(np.lexsort((ranks, owners)))
     ends = np.r_[0, np.cumsum(np.bincount(owners, minlength=events))].astype(np.int32)

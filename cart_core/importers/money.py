@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 from cart_core import rules
 
 # ISO 4217: currencies whose minor unit is not a hundredth.
-EXPONENTS = dict.fromkeys(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF XXX".split(), 0
-) | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
-EXPONENTS |= {"CLF": 4, "UYW": 4}
+BY_EXPONENT = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF XXX",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+EXPONENTS = {code: places for places, codes in BY_EXPONENT.items() for code in codes.split()}
 USUAL_EXPONENT = 2
 INT64_DIGITS = 19
 

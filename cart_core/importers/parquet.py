@@ -24,8 +24,9 @@ def batches(files: Sequence[str], options: Options) -> Iterator[EventBatch]:
     """The events of Parquet files, streaming; rows are numbered from 1.
 
     Rows with values that do not fit their columns are set aside; whether the others keep the rules of events is left
-    to who takes them (``schema.violations``), so that it is checked once. ``position`` and ``recorded_at`` are not kept. Raises SourceError where a file is no Parquet file, has not the
-    columns of an events table, or holds times without a zone.
+    to who takes them (``schema.violations``), so that it is checked once. ``position`` and ``recorded_at`` are not
+    kept. Raises SourceError where a file is no Parquet file, has not the columns of an events table, or holds times
+    without a zone.
     """
     sizes = [_rows_in(file) for file in files]
     done = 0
@@ -60,7 +61,8 @@ def _batch(file: str, first: int, table: pa.Table) -> EventBatch:
     events = _without_store_columns(_conformed(_with_ids(table, problems), 0, problems))
     kept = np.setdiff1d(np.arange(len(table)), np.array(sorted(problems), np.int64))
     refused = [
-        SetAside(file, first + row, reason_of(found), found, _shown(table, row)) for row, found in sorted(problems.items())
+        SetAside(file, first + row, reason_of(found), found, _shown(table, row))
+        for row, found in sorted(problems.items())
     ]
     events = events if len(kept) == len(table) else events.take(pa.array(kept))
     return EventBatch(file, events, first + kept, lambda place: _shown(table, int(kept[place])), refused)
@@ -91,15 +93,15 @@ def _conformed(table: pa.Table, start: int, problems: Problems) -> pa.Table:
             problems.setdefault(start, []).append(Problem("row", str(error), "a row of the events table"))
             return pa.table([pa.nulls(1, kind) for kind in schema.EVENTS.types], schema=schema.EVENTS)
         half = len(table) // 2
-        parts = (_conformed(table.slice(0, half), start, problems), _conformed(table.slice(half), start + half, problems))
-        return pa.concat_tables(parts)
+        before = _conformed(table.slice(0, half), start, problems)
+        return pa.concat_tables([before, _conformed(table.slice(half), start + half, problems)])
 
 
 def _without_store_columns(events: pa.Table) -> pa.Table:
     for name in schema.GIVEN_BY_STORE:
-        place = schema.EVENTS.get_field_index(name)
-        if events.column(place).null_count < len(events):
-            events = events.set_column(place, schema.EVENTS.field(place), pa.nulls(len(events), schema.EVENTS.field(place).type))
+        field = schema.EVENTS.field(name)
+        if events[name].null_count < len(events):
+            events = events.set_column(schema.EVENTS.get_field_index(name), field, pa.nulls(len(events), field.type))
     return events
 
 

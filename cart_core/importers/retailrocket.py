@@ -104,10 +104,11 @@ def _acts(chunk: Chunk, options: Options) -> ActBatch:
     session = kept.get("session_id", pa.array([""] * rows, pa.string()))
     words = pa.array(WORDS).take(pa.array(kind[sound] % len(WORDS)))
     told = [pa.array(at[sound]).cast(pa.string()), words, kept["itemid"], kept["visitorid"], kept["transactionid"]]
+    contents = pc.binary_join_element_wise(*told, "\x1f").cast(pa.binary()).to_pylist()
     filled = {
         "file": pa.array(np.full(rows, chunk.number, np.int32)),
         "row": pa.array(chunk.rows[sound]),
-        "row_id": ids.column(ids.named_all(NAMESPACE, pc.binary_join_element_wise(*told, "\x1f").cast(pa.binary()).to_pylist())),
+        "row_id": ids.column(ids.named_all(NAMESPACE, contents)),
         "key": kept["visitorid"] if options.cart_key == "user" else session,
         "session": pc.if_else(pc.equal(session, ""), None, session),
         "user_id": kept["visitorid"],

@@ -1,4 +1,4 @@
-"""Rows that an import could not take: why, and where they are kept.
+r"""Rows that an import could not take: why, and where they are kept.
 
 The file has one JSON object a line: file, row, reason, problems (field, value, rule), raw (the source text; bytes
 that are not UTF-8 are shown as \\xNN, and what is longer than 2 000 characters is cut), id, and set_aside_at.
@@ -113,7 +113,7 @@ def from_error(error: InvalidEvent, file: str, row: int, raw: bytes) -> SetAside
 
 
 def visible(raw: bytes) -> str:
-    """Source text as it can be shown: what is not UTF-8 as \\xNN, cut at 2 000 characters."""
+    r"""Source text as it can be shown: what is not UTF-8 as \\xNN, cut at 2 000 characters."""
     text = raw[: RAW_CHARS * 4].decode("utf-8", "backslashreplace")
     return text if len(text) <= RAW_CHARS else text[:RAW_CHARS] + "..."
 
@@ -165,7 +165,9 @@ class SetAsideFiles:
             "file": file,
             "row": row.row,
             "reason": row.reason,
-            "problems": [{"field": each.field, "value": _plain(each.value), "rule": each.rule} for each in row.problems],
+            "problems": [
+                {"field": each.field, "value": _plain(each.value), "rule": each.rule} for each in row.problems
+            ],
             "raw": visible(row.raw),
             "set_aside_at": self._now,
             "id": blake2b(name, digest_size=ID_BYTES).hexdigest(),

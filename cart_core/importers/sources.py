@@ -67,20 +67,29 @@ class ActBatch:
 Batch = EventBatch | ActBatch
 
 
-def check_options(source: str, options: Options) -> None:
-    """Raise Refused where the source is unknown or an option has no such value."""
-    for code, what, value, known in (
-        ("unknown_source", "source", source, SOURCES),
-        ("unknown_cart_key", "cart key", options.cart_key, CART_KEYS),
-        ("unknown_duplicates", "duplicates policy", options.duplicates, DUPLICATES),
-    ):
-        if value not in known:
-            raise Refused(code, f"{what} {value!r} is unknown: it is one of {', '.join(known)}")
-    if not rules.CURRENCY.allows(options.currency):
-        raise Refused("bad_currency", f"currency is {options.currency!r}, but must be {rules.CURRENCY.wording}")
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be read: the name of a format, its files (a DSN for `postgres`), and how."""
 
+    name: str
+    files: Sequence[str]
+    options: Options
 
-def read(source: str, files: Sequence[str], options: Options) -> Iterator[Batch]:
-    """The batches of a source, streaming. Raises SourceError where a file is not what it was given as."""
-    batches: Iterator[Batch] = import_module(f"cart_core.importers.{source}").batches(files, options)
-    return batches
+    def check(self) -> None:
+        """Raise Refused where the format is unknown or an option has no such value."""
+        for code, what, value, known in (
+            ("unknown_source", "source", self.name, SOURCES),
+            ("unknown_cart_key", "cart key", self.options.cart_key, CART_KEYS),
+            ("unknown_duplicates", "duplicates policy", self.options.duplicates, DUPLICATES),
+        ):
+            if value not in known:
+                raise Refused(code, f"{what} {value!r} is unknown: it is one of {', '.join(known)}")
+        if not rules.CURRENCY.allows(self.options.currency):
+            wording = rules.CURRENCY.wording
+            raise Refused("bad_currency", f"currency is {self.options.currency!r}, but must be {wording}")
+
+    def batches(self) -> Iterator[Batch]:
+        """What the files hold, streaming. Raises SourceError where one is not what it was given as."""
+        importer = import_module(f"cart_core.importers.{self.name}")
+        batches: Iterator[Batch] = importer.batches(self.files, self.options)
+        return batches

@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -36,7 +37,7 @@ class Spill:
         self._folder: Path | None = None
         self._writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
 
-    def __enter__(self) -> Spill:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -79,17 +80,15 @@ class Spill:
         part = _hashes(table[self._column]) % np.uint64(self._parts)
         order = np.argsort(part, kind="stable")
         ends = np.searchsorted(part[order], np.arange(self._parts + 1))
-        for number, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for number, (start, stop) in enumerate(pairwise(ends)):
             if stop > start:
                 rows = table.take(pa.array(order[start:stop]))
-                self._writer(number, table.schema).write_table(rows)
+                self._writer(self._folder, number, table.schema).write_table(rows)
 
-    def _writer(self, number: int, kind: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
+    def _writer(self, folder: Path, number: int, kind: pa.Schema) -> pa.ipc.RecordBatchFileWriter:
         if number not in self._writers:
-            assert self._folder is not None
             options = pa.ipc.IpcWriteOptions(compression="lz4")
-            place = str(self._folder / f"{number:03}.arrow")
-            self._writers[number] = pa.ipc.new_file(place, kind, options=options)
+            self._writers[number] = pa.ipc.new_file(str(folder / f"{number:03}.arrow"), kind, options=options)
         return self._writers[number]
 
     def _close(self) -> None:

@@ -23,6 +23,9 @@ SECOND_US = 1_000_000
 ZONES = (b"Z", b"z", b" UTC", b"+00:00")
 _DIGITS = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18]
 _MARKS = {4: b"-", 7: b"-", 10: b"Tt ", 13: b":", 16: b":"}
+FEBRUARY = 2
+HOURS = 24
+SIXTY = 60
 _LAST_DAY = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 Small = np.ndarray[Any, np.dtype[np.int32]]
@@ -102,18 +105,21 @@ def _clock(columns: Bytes) -> tuple[Whole, Flags]:
     )
     year += century * 100
     leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    last_day = _LAST_DAY[np.where((month >= 1) & (month <= 12), month, 0)] + (leap & (month == 2))
-    sound &= (year >= 1) & (day >= 1) & (day <= last_day) & (hour <= 23) & (minute <= 59) & (second <= 59)
+    last_day = _LAST_DAY[np.where(month < len(_LAST_DAY), month, 0)] + (leap & (month == FEBRUARY))
+    sound &= (year >= 1) & (day >= 1) & (day <= last_day)
+    sound &= (hour < HOURS) & (minute < SIXTY) & (second < SIXTY)
     return _days(year, month, day).astype(np.int64) * 86_400 + (hour * 3_600 + minute * 60 + second), sound
 
 
 def _days(year: Small, month: Small, day: Small) -> Small:
     """Days since 1970-01-01 of the proleptic Gregorian calendar (H. Hinnant, "chrono-compatible date algorithms")."""
-    shifted = year - (month <= 2)
+    ends_with_leap_day = month > FEBRUARY
+    shifted = year - ~ends_with_leap_day
     era = shifted // 400
     of_era = shifted - era * 400
-    of_year = (153 * (month + np.where(month > 2, -3, 9)) + 2) // 5 + day - 1
-    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+    of_year = (153 * (month + np.where(ends_with_leap_day, -3, 9)) + 2) // 5 + day - 1
+    days: Small = era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+    return days
 
 
 def _tail(columns: Bytes, zones: tuple[bytes, ...]) -> tuple[Whole, Flags]:

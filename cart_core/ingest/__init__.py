@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from cart_core.errors import Refused
-from cart_core.importers import sources
 from cart_core.importers.set_aside import SetAsideFiles
-from cart_core.importers.sources import ActBatch, Options, Progress
+from cart_core.importers.sources import ActBatch, Options, Progress, Source
 from cart_core.importers.spill import Spill
-from cart_core.ingest.acts import ActImport
+from cart_core.ingest.acts import ActImport, Keeping
 from cart_core.ingest.decided import Decided
 from cart_core.ingest.events import EventImport
 from cart_core.ingest.report import ImportReport, Tally
@@ -26,7 +25,7 @@ from cart_core.store.views import ViewStage
 __all__ = ["ImportReport", "import_files"]
 
 
-def import_files(
+def import_files(  # noqa: PLR0913 - the options of `cart import`, each named where it is given
     store: Store,
     source: str,
     files: Sequence[str | os.PathLike[str]],
@@ -49,12 +48,12 @@ def import_files(
     chunks; importing again does the rest. Raises Refused for an unknown source or option, SourceError where a file
     is not what it was given as, StoreError where the store cannot write.
     """
-    options = Options(cart_key, currency.upper(), duplicates, progress)
-    sources.check_options(source, options)
-    home = _home(store, folder)
     names = [os.fspath(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
-    cursor = home / "cache" / f"cursor-{blake2b(chr(0).join([source, *names]).encode(), digest_size=8).hexdigest()}.json"
-    options.cursor.update(_load(cursor))
+    origin = Source(source, names, Options(cart_key, currency.upper(), duplicates, progress))
+    origin.check()
+    home = _home(store, folder)
+    cursor = home / "cache" / f"cursor-{blake2b(repr([source, names]).encode(), digest_size=8).hexdigest()}.json"
+    origin.options.cursor.update(_load(cursor))
     tally = Tally()
     with ExitStack() as stack:
         moment = now or datetime.now(UTC)
@@ -65,12 +64,12 @@ def import_files(
         views = stack.enter_context(ViewStage(home / "views", home / "cache"))
         decided = Decided(home / "set_aside" / "decided.sqlite")
         events = EventImport(store, tally, aside, early)
-        acts = ActImport(store, source, names, options, tally, aside, gathered, decided, views)
-        for batch in sources.read(source, names, options):
+        acts = ActImport(store, origin, tally, Keeping(aside, gathered, decided, views))
+        for batch in origin.batches():
             acts.take(batch) if isinstance(batch, ActBatch) else events.take(batch)
         events.finish()
         acts.finish()
-    _save(cursor, options.cursor)
+    _save(cursor, origin.options.cursor)
     return tally.report(aside.paths[0] if aside.paths else None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from cart_core.importers.carts import CartIds, short
 from cart_core.importers.derive import Derived, Refusal, derive
 from cart_core.importers.ids import Bytes, Flags, Whole
 from cart_core.importers.set_aside import SetAside, SetAsideFiles
-from cart_core.importers.sources import ActBatch, Options
+from cart_core.importers.sources import ActBatch, Source
 from cart_core.importers.spill import Spill
 from cart_core.ingest.decided import Decided
 from cart_core.ingest.keys import KnownKeys
@@ -50,6 +49,16 @@ class Verdict:
     refused: list[tuple[int, Refusal]]
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where an import keeps what is no event: rows set aside, rows gathered, rows decided, views."""
+
+    aside: SetAsideFiles
+    gathered: Spill
+    decided: Decided
+    views: ViewStage
+
+
 class ActImport:
     """Brings what shoppers did into a store, as events and views.
 
@@ -57,49 +66,34 @@ class ActImport:
     undone, importing again does, with the outcome of an import that was not interrupted.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        source: str,
-        files: Sequence[str],
-        options: Options,
-        tally: Tally,
-        aside: SetAsideFiles,
-        gathered: Spill,
-        decided: Decided,
-        views: ViewStage,
-    ) -> None:
+    def __init__(self, store: Store, source: Source, tally: Tally, keeping: Keeping) -> None:
         self._store = store
         self._source = source
-        self._files = files
-        self._options = options
         self._tally = tally
-        self._aside = aside
-        self._gathered = gathered
-        self._decided = decided
-        self._views = views
+        self._keeping = keeping
         self._view_rows = 0
-        self._cart_ids = CartIds(source, options.cart_key)
+        self._cart_ids = CartIds(source.name, source.options.cart_key)
 
     def take(self, batch: ActBatch) -> None:
         """Take a batch."""
         self._tally.rows += batch.rows
         self._set_aside(batch.set_aside)
-        self._gathered.add(batch.acts)
+        self._keeping.gathered.add(batch.acts)
 
     def finish(self) -> None:
         """Decide and write everything, part by part; views come last."""
-        for part in self._gathered.parts():
+        for part in self._keeping.gathered.parts():
             self._take_part(part)
-        fresh = self._views.commit()
+        fresh = self._keeping.views.commit()
         self._tally.views += fresh
         self._tally.already_known += self._view_rows - fresh
 
     def _take_part(self, part: pa.Table) -> None:
         rows, occurrence = rows_of(part)
         repeated = occurrence > 1
-        if self._options.duplicates == "drop":
-            self._set_aside(self._described(rows, [(int(row), "duplicate", DUPLICATE) for row in np.flatnonzero(repeated)]))
+        if self._source.options.duplicates == "drop":
+            copies = [(int(row), "duplicate", DUPLICATE) for row in np.flatnonzero(repeated)]
+            self._set_aside(self._described(rows, copies))
             fresh = ~repeated
         else:
             for row in np.flatnonzero(repeated):
@@ -120,7 +114,7 @@ class ActImport:
             view_ids[place] = np.frombuffer(ids.named(view_ids[place].tobytes(), f"view {part[place]}"), np.uint8)
         columns = [ids.to_text(view_ids), acts["product_id"], acts["user_id"], acts["session"]]
         columns += [acts["at"].cast(UTC_MICROS), pa.array(part == 0)]
-        self._views.add(pa.table(columns, schema=STAGED))
+        self._keeping.views.add(pa.table(columns, schema=STAGED))
         self._view_rows += int(chosen.sum())
 
     def _take_events(self, rows: Rows, open_rows: Whole) -> None:
@@ -129,7 +123,7 @@ class ActImport:
             if not len(open_rows):
                 return
             verdict = self._decide(rows, open_rows)
-            self._decided.add((rows.ids[row].tobytes(), refused.reason) for row, refused in verdict.refused)
+            self._keeping.decided.add((rows.ids[row].tobytes(), refused.reason) for row, refused in verdict.refused)
             try:
                 self._store.append_many(verdict.derived.events)
             except (ConcurrencyError, VersionGap, EventIdConflict):
@@ -141,7 +135,7 @@ class ActImport:
     def _decide(self, rows: Rows, open_rows: Whole) -> Verdict:
         known = self._store.known_ids(ids.uuids(rows.ids[open_rows]))
         unknown = open_rows[~known]
-        reasons = self._decided.reasons(rows.ids[unknown])
+        reasons = self._keeping.decided.reasons(rows.ids[unknown])
         again = [(int(row), reasons[name]) for row in unknown if (name := rows.ids[row].tobytes()) in reasons]
         unknown = np.setdiff1d(unknown, np.array([row for row, _ in again], np.int64))
         store_has = KnownKeys(self._store, self._cart_ids, _keys(rows, unknown))
@@ -152,7 +146,7 @@ class ActImport:
         places = np.flatnonzero(chosen[rows.of_act])
         acts = rows.acts.take(pa.array(places))
         keys = store_has.states(_keys(rows, undecided))
-        derived = derive(self._source, acts, rows.ids[rows.of_act[places]], self._cart_ids, keys)
+        derived = derive(self._source.name, acts, rows.ids[rows.of_act[places]], self._cart_ids, keys)
         refused = [(int(rows.of_act[places[each.place]]), each) for each in derived.refused]
         return Verdict(derived, int(known.sum() + bought.sum()), again, refused)
 
@@ -172,13 +166,13 @@ class ActImport:
         places = pa.array([int(rows.first[row]) for row, _, _ in refused], pa.int64())
         origins = rows.acts.select(["file", "row", "raw"]).take(places).to_pydict()
         return [
-            SetAside(self._files[file], row, reason, [problem], raw)
+            SetAside(self._source.files[file], row, reason, [problem], raw)
             for file, row, raw, (_, reason, problem) in zip(*origins.values(), refused, strict=True)
         ]
 
     def _set_aside(self, rows: list[SetAside]) -> None:
         self._tally.set_aside.update(each.reason for each in rows)
-        self._aside.add(rows)
+        self._keeping.aside.add(rows)
 
 
 def rows_of(part: pa.Table) -> tuple[Rows, Whole]:

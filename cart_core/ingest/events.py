@@ -31,7 +31,9 @@ Places = np.ndarray[Any, np.dtype[np.int64]]
 class EventImport:
     """Brings batches of events into a store. Every chunk is written whole or not at all."""
 
-    def __init__(self, store: Store, tally: Tally, aside: SetAsideFiles, early: Spill, chunk_rows: int = CHUNK_ROWS) -> None:
+    def __init__(
+        self, store: Store, tally: Tally, aside: SetAsideFiles, early: Spill, chunk_rows: int = CHUNK_ROWS
+    ) -> None:
         self._store = store
         self._tally = tally
         self._aside = aside

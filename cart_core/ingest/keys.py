@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from uuid import UUID
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,7 +27,8 @@ class KnownKeys:
 
     def purchases(self) -> set[tuple[str, str]]:
         """The (key, row) of every purchase row that a checkout names besides its first."""
-        bought = self._events.filter(pc.equal(self._events["type"], CheckoutCompleted.type)).select(["cart_id", "metadata"])
+        completed = pc.equal(self._events["type"], CheckoutCompleted.type)
+        bought = self._events.select(["cart_id", "metadata"]).filter(completed)
         owners = {cart: name for name, found in self._carts.items() for cart in found}
         return {
             (owners[cart.tobytes()], row)
@@ -69,12 +69,12 @@ def _carts(store: Store, cart_ids: CartIds, names: Sequence[str]) -> Iterator[tu
             found.setdefault(asked[place], []).append(tried[place].tobytes())
         ordinal += 1
         asked = [asked[place] for place in hits]
-        tried = np.frombuffer(b"".join(cart_ids.later(name, ordinal) for name in asked), np.uint8).reshape(-1, ids.ID_BYTES)
+        tried = ids.joined([cart_ids.later(name, ordinal) for name in asked])
     yield from found.items()
 
 
 def _read(store: Store, carts: Sequence[bytes]) -> pa.Table:
-    return store.read_many(ids.uuids(np.frombuffer(b"".join(carts), np.uint8).reshape(-1, ids.ID_BYTES)))
+    return store.read_many(ids.uuids(ids.joined(carts)))
 
 
 def _histories(events: pa.Table) -> dict[bytes, list[Envelope]]:

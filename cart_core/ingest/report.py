@@ -14,7 +14,7 @@ from cart_core.importers.ids import ID_BYTES, Bytes
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """``rows`` source rows were read: ``event_rows`` became ``events`` in ``carts``, others were known, views, set aside.
+    """``rows`` source rows were read; ``event_rows`` of them became ``events`` in ``carts``.
 
     Always ``rows == event_rows + already_known + views + sum(set_aside.values())``. ``set_aside`` counts rows by
     reason; ``set_aside_file`` is the first file that holds them, None where there are none.

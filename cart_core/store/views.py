@@ -89,12 +89,11 @@ class ViewStage:
 
     def _add_new(self) -> int:
         temporary = self._views / f".{uuid4().hex}.tmp"
-        config = {"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._staged.parent)}
-        with duckdb.connect(config=config) as db:
+        with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._staged.parent)}) as db:
             db.execute("SET TimeZone = 'UTC'")
-            db.execute("CREATE TEMP VIEW staged AS SELECT * FROM " + _parquet([self._staged]))
             known = sorted(self._views.glob("*.parquet"))
-            db.execute(f"CREATE TEMP VIEW known AS SELECT view_id, \"at\" FROM {_parquet(known or [self._staged])}")
+            db.execute(f"CREATE TEMP VIEW staged AS FROM {_parquet([self._staged])}")
+            db.execute(f"CREATE TEMP VIEW known AS FROM {_parquet(known or [self._staged])}")
             db.execute(f"CREATE TEMP VIEW fresh AS {FRESH if known else 'FROM staged'}")
             total, counted = db.execute("SELECT count(*), coalesce(count_if(counts), 0) FROM fresh").fetchall()[0]
             if total:
