@@ -116,9 +116,7 @@ def _name(number: int) -> str:
     return f"{MAKES[make]} {STYLES[style]} {KINDS[kind]}"
 
 
-def _changes(
-    rng: np.random.Generator, base: Array, start_us: int, days: int
-) -> tuple[Array, Array, Array, Array]:
+def _changes(rng: np.random.Generator, base: Array, start_us: int, days: int) -> tuple[Array, Array, Array, Array]:
     """Prices move around the base price, at whole hours; every product opens with a price before the start."""
     counts = 1 + rng.poisson(days / CHANGE_EVERY_DAYS, len(base))
     starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)

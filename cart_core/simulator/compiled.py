@@ -26,7 +26,7 @@ def entry(function: Function) -> Function:
     """
     compiled: Any = njit(cache=True, nogil=True)(function)
     # numba renews its cache when the function's own file changes; what it calls stands in other files.
-    compiled._cache._cache_file._source_stamp = _digest()  # noqa: SLF001 - there is no public way to say so
+    compiled._cache._cache_file._source_stamp = digest()  # noqa: SLF001 - there is no public way to say so
     return cast(Function, compiled)
 
 
@@ -35,6 +35,7 @@ def constant(value: int) -> int:
     return cast(int, np.int64(value))
 
 
-def _digest() -> str:
+def digest() -> str:
+    """What this package's sources are, as one text."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -1,7 +1,8 @@
-"""Random draws inside compiled code: SplitMix64, one stream per shopper.
+"""Random draws inside compiled code: SplitMix64, one stream per shopper and one per cart.
 
-A stream is keyed by the shop's seed and the shopper's number, so that a shopper does the same in every run, however
-the work is cut. (Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.)
+A stream is keyed by the shop's seed and a number, so that a shopper does the same in every run, however the work is
+cut, and a cart goes on as it would have, whatever became of the one before it.
+(Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.)
 """
 
 from __future__ import annotations

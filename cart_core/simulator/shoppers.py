@@ -34,6 +34,7 @@ CONTROL, TREATED = constant(0), constant(1)
 ONE = constant(1)
 VISITOR_VIEW_GAP_US = 20_000_000
 NUMBERS_OF_VISITORS = 1 << 40
+NUMBERS_OF_CARTS = 1 << 41
 
 
 @entry
@@ -69,6 +70,7 @@ def shopper(world: World, first_number: int, placed: int, room: int) -> int:
         cart.likely = world.chances[each].base
         if treated_at <= world.chances[each].arrival:
             cart.likely = treated_chance(world, cart.likely)
+        reset(world.stream, world.seed, np.uint64(NUMBERS_OF_CARTS + first_number + placed + each))
         live(world, cart)
     tally(world, first_row, count)
     return count

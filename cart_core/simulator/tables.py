@@ -201,9 +201,7 @@ def coupon_table(offers: Coupons) -> pa.Table:
     return pa.table(columns, schema=COUPONS)
 
 
-def episodes(
-    seed: int, first_number: int, rows: Array, carts: Array, owners: pa.Array, settings: Any
-) -> pa.Table:
+def episodes(seed: int, first_number: int, rows: Array, carts: Array, owners: pa.Array, settings: Any) -> pa.Table:
     """True silences with their outcome as of the end of the period."""
     abandoned_at = rows["last_activity_at"] + settings["idle_us"]
     completed_at = carts["completed_at"][rows["cart"]]

@@ -46,9 +46,7 @@ def acts(events: Frame, *, views: Frame | None = None, episodes: Frame | None = 
     return pl.concat(parts).filter(pl.col("user_id").is_not_null())
 
 
-def unit_metrics(
-    acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime
-) -> pl.DataFrame:
+def unit_metrics(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime) -> pl.DataFrame:
     """One row per exposed user with what they did from the exposure on, at most ``window`` later and by ``as_of``.
 
     ``users`` are those of ``Exposed``. Columns: user_id, variant, exposed_at; orders, revenue_cents, carts (begun since
