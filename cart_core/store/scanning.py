@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from cart_core import rules
+from cart_core.ledger import chain_head
 from cart_core.schema import EVENTS
 from cart_core.store import at_rest, catalog, sweep
 from cart_core.store.catalog import Connection, Segment
