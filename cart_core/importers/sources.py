@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from cart_core import rules
-from cart_core.errors import Refused
+from cart_core.errors import Refused, SourceError
 from cart_core.importers.set_aside import SetAside
 
 SOURCES = ("jsonl", "parquet", "rees46", "retailrocket", "segment", "ga4", "shopify", "postgres")
@@ -19,6 +19,7 @@ CART_KEYS = ("session", "user")
 DUPLICATES = ("drop", "keep")
 
 Progress = Callable[[int, int], None]
+Heads = Callable[[Sequence[str]], Sequence[int]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -26,15 +27,15 @@ Rows = np.ndarray[Any, np.dtype[np.int64]]
 class Options:
     """How to read: what makes one cart, the currency where a source names none, what to do with exact duplicates.
 
-    ``progress`` is told how many of how many bytes are read. ``cursor`` is what a source kept from its last run
-    (empty at first); it writes into it what the next run needs.
+    ``progress`` is told how many of how many bytes are read. ``heads`` says how many versions of carts (ids in text)
+    are known already, 0 where none: a source that can look things up reads only what is newer.
     """
 
     cart_key: Literal["session", "user"] = "session"
     currency: str = "USD"
     duplicates: Literal["drop", "keep"] = "drop"
     progress: Progress | None = None
-    cursor: dict[str, str] = field(default_factory=dict)
+    heads: Heads | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,10 @@ class Source:
 
     def batches(self) -> Iterator[Batch]:
         """What the files hold, streaming. Raises SourceError where one is not what it was given as."""
-        importer = import_module(f"cart_core.importers.{self.name}")
+        try:
+            importer = import_module(f"cart_core.importers.{self.name}")
+        except ModuleNotFoundError as error:
+            hint = f"pip install 'cart-workbench[{self.name}]'"
+            raise SourceError(f"the source {self.name} needs the package {error.name}: {hint}") from error
         batches: Iterator[Batch] = importer.batches(self.files, self.options)
         return batches

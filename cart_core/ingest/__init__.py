@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from hashlib import blake2b
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import pyarrow as pa
+
 from cart_core.errors import Refused
+from cart_core.importers import ids
 from cart_core.importers.set_aside import SetAsideFiles
 from cart_core.importers.sources import ActBatch, Options, Progress, Source
 from cart_core.importers.spill import Spill
@@ -49,11 +52,9 @@ def import_files(  # noqa: PLR0913 - the options of `cart import`, each named wh
     is not what it was given as, StoreError where the store cannot write.
     """
     names = [os.fspath(file) for file in ([files] if isinstance(files, str | os.PathLike) else files)]
-    origin = Source(source, names, Options(cart_key, currency.upper(), duplicates, progress))
+    origin = Source(source, names, Options(cart_key, currency.upper(), duplicates, progress, partial(_heads, store)))
     origin.check()
     home = _home(store, folder)
-    cursor = home / "cache" / f"cursor-{blake2b(repr([source, names]).encode(), digest_size=8).hexdigest()}.json"
-    origin.options.cursor.update(_load(cursor))
     tally = Tally()
     with ExitStack() as stack:
         moment = now or datetime.now(UTC)
@@ -69,7 +70,6 @@ def import_files(  # noqa: PLR0913 - the options of `cart import`, each named wh
             acts.take(batch) if isinstance(batch, ActBatch) else events.take(batch)
         events.finish()
         acts.finish()
-    _save(cursor, origin.options.cursor)
     return tally.report(aside.paths[0] if aside.paths else None)
 
 
@@ -85,18 +85,9 @@ def _size_bytes(files: Sequence[str]) -> int:
     return sum(Path(file).stat().st_size for file in files if Path(file).is_file())
 
 
-def _load(cursor: Path) -> dict[str, str]:
-    """What a source kept from its last run; without it the next run reads everything, and finds it known."""
-    try:
-        kept: dict[str, str] = json.loads(cursor.read_text())
-    except (OSError, ValueError):
-        return {}
-    return kept
-
-
-def _save(cursor: Path, kept: dict[str, str]) -> None:
-    if kept:
-        cursor.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cursor.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(kept))
-        temporary.replace(cursor)
+def _heads(store: Store, cart_ids: Sequence[str]) -> list[int]:
+    """The versions that a store has of carts; 0 for an unknown cart and for what is no cart id."""
+    found, sound = ids.from_text(pa.array(cart_ids, pa.string()))
+    versions = store.heads(ids.uuids(found))["version"].to_numpy(zero_copy_only=False)
+    heads: list[int] = np.where(sound, versions, 0).tolist()
+    return heads
