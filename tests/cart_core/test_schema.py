@@ -140,7 +140,9 @@ def test_an_odd_cell_is_judged_alike(column: str):
     """Every odd value in every column of every type is found at once if and only if it is found one by one."""
     sound = [row_of(each) for each in history(*EVENTS_OF_EACH_TYPE)]
     table = schema.table_of_rows([row | {column: cell} for row in sound for cell in odd_cells(column)])
+    row_by_row = pa.concat_tables([table.slice(row, 1) for row in range(len(table))])
     assert at_once(table) == one_by_one(table)
+    assert at_once(row_by_row) == at_once(table)
 
 
 @given(st.lists(strategies.envelopes(), max_size=8))
