@@ -58,6 +58,7 @@ REASONS = {
     "mixed_currency": "Lines in several currencies have no total.",
     "too_old": "Silent for longer than the campaign reaches back.",
     "out_of_stock": "Nothing in the cart can be delivered.",
+    "another_cart": "The shopper is written to about another cart that promises more.",
     "holdout": "Drawn into the holdout, so that the campaign's effect can be measured.",
 }
 """Why an open episode is left alone, by the reason's name."""

@@ -177,17 +177,20 @@ def _funnel_lead(rows: list[dict[str, Any]]) -> str:
 def _experiment(name: str, results: pl.DataFrame, split: pl.DataFrame) -> str:
     arms = split.filter(pl.col("experiment") == name)
     alarm = bool(arms["alarm"].fill_null(value=False).any())
-    primary = results.filter(pl.col("role") == "primary")
-    verdicts = (primary if primary.height else results)["verdict"].unique(maintain_order=True)
-    told = "".join(f'<p class="verdict{" alarm" if alarm else ""}">{page.text(verdict)}</p>' for verdict in verdicts)
+    deciding = _best(results.filter(pl.col("role") == "primary"))["verdict"].unique(maintain_order=True)
+    told = "".join(f'<p class="verdict{" alarm" if alarm else ""}">{page.text(verdict)}</p>' for verdict in deciding)
     body = told + "".join(_arm(name, arm, results) for arm in results["arm"].unique(maintain_order=True))
     return page.part(words.words(name), body + (listings.arms(arms) if arms.height else ""))
 
 
+def _best(results: pl.DataFrame) -> pl.DataFrame:
+    """One row per arm and metric: CUPED where there is one, else the raw effect."""
+    placed = results.with_row_index("place").sort(pl.col("adjusted") != "CUPED", maintain_order=True)
+    return placed.unique(["arm", "metric"], keep="first", maintain_order=True).sort("place").drop("place")
+
+
 def _arm(experiment: str, arm: str, results: pl.DataFrame) -> str:
-    """CUPED where there is one for a metric, else the raw effect: one row per metric."""
-    mine = results.filter((pl.col("arm") == arm) & pl.col("effect_rel").is_not_null())
-    best = mine.sort("adjusted").unique("metric", keep="first", maintain_order=True)
+    best = _best(results.filter((pl.col("arm") == arm) & pl.col("effect_rel").is_not_null()))
     if best.is_empty():
         return page.empty(f"Arm {arm} has no effect to show yet.")
     label = f"Relative effect of {arm} in {experiment}: " + "; ".join(

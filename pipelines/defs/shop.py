@@ -129,8 +129,8 @@ class Terms(dg.ConfigurableResource["Terms"]):
         """The moment that a run's figures are as of: the same for every table of the run."""
         if self.as_of:
             return rules.parse_time(self.as_of)
-        record = context.instance.get_run_record_by_id(context.run_id)
+        record = context.instance.get_run_record_by_id(context.run.run_id)
         if record is None:
-            raise dg.DagsterInvariantViolationError(f"run {context.run_id} is not known to its own instance")
+            raise dg.DagsterInvariantViolationError(f"run {context.run.run_id} is not known to its own instance")
         created: datetime = record.create_timestamp
         return created.astimezone(UTC)

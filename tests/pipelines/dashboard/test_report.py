@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from pipelines.dashboard import report, sections
+from pipelines.dashboard import definitions, report, sections
 from pipelines.dashboard.source import Source
+from pipelines.derive.recovery_policy import REASONS
 from pipelines.files import write_table
 from pipelines.tables import TABLES
 from tests.pipelines.dashboard import shop_tables
@@ -171,6 +172,11 @@ def test_a_split_that_went_wrong_raises_an_alarm(html: str):
     """When arms do not have the planned sizes, the verdict is marked."""
     assert 'class="verdict"' in html
     assert 'class="verdict alarm"' in sections.experiments(shop(experiment_srm=shop_tables.experiment_srm(alarm=True)))
+
+
+def test_every_reason_is_explained():
+    """Each reason for which a candidate may be left alone has words on the page."""
+    assert set(REASONS) == set(definitions.REASONS)
 
 
 def test_the_adjusted_effect_is_the_one_drawn(html: str):
