@@ -8,14 +8,14 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from cart_core.rules import INT64_MAX, PERCENT_STEPS
+from cart_core.rules import INT64_MAX
+from pipelines.derive.discounts import worth
 from pipelines.derive.frames import Frame, collected, moment_us
 from pipelines.derive.histories import COLUMNS, histories, states
 from pipelines.derive.silences import NEVER
 from pipelines.tables.contract import COUNT, ids_as_text
 
 LINE_TYPES = ("ItemAdded", "ItemRemoved", "QuantityChanged", "PriceUpdated")
-STEPS = 100 * PERCENT_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,7 @@ def _with_states(left: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     told = ordered.drop("cart").with_columns(
         then["line_count"], then["subtotal_cents"], then["currency"], whole=last["subtotal_cents"]
     )
-    return told.with_columns(worth_cents=_worth()).drop("whole", "discount_type", "discount_value")
-
-
-def _worth() -> pl.Expr:
-    """What a coupon takes off ``whole``, as the fold computes it."""
-    whole, value = pl.col("whole").cast(pl.Int128), pl.col("discount_value")
-    steps = (value * PERCENT_STEPS).round().cast(pl.Int128)
-    percentage = (whole * steps + STEPS // 2) // STEPS
-    worth = pl.when(pl.col("discount_type") == "percentage").then(percentage).otherwise(value.cast(pl.Int128))
-    return pl.min_horizontal(worth, whole).cast(COUNT)
+    return told.with_columns(worth_cents=worth("whole").cast(COUNT)).drop("whole", "discount_type", "discount_value")
 
 
 def _taken_out(told: pl.DataFrame) -> pl.DataFrame:

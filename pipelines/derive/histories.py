@@ -15,6 +15,7 @@ from cart_core.errors import OutOfOrder, SourceError
 from cart_core.projector.columns import NEEDED, Rows, rows_of
 from cart_core.projector.grouping import Grouped, grouped
 from cart_core.projector.many import folded
+from cart_core.projector.tables import CARTS, LINES, CartTables
 from cart_core.schema import EVENTS
 from pipelines.derive.frames import Frame, moment_us
 from pipelines.tables import TABLES
@@ -91,6 +92,13 @@ def states(known: Histories, carts: Array, until_us: Array) -> pl.DataFrame:
         return TABLES["carts"].empty().drop("cart_id")
     told = folded(known.rows, *_runs(known, carts, until_us))
     return cast("pl.DataFrame", pl.from_arrow(told.carts.drop_columns("cart_id")))
+
+
+def tables_at(known: Histories, places: Array) -> CartTables:
+    """Carts and lines after the events at these places of ``known.order``, which ascend: a run of carts per place."""
+    if not len(places):
+        return CartTables(CARTS.empty_table(), LINES.empty_table())
+    return folded(known.rows, known.order, known.begins[known.cart[places]], places + 1)
 
 
 def id_texts(ids: Array) -> pl.Series:

@@ -50,15 +50,15 @@ LINES = Table(
 
 OVERCHARGES = Table(
     "overcharges",
-    "One checked-out cart whose order charged another total than its events add up to at that moment.",
-    ("cart_id",),
+    "One order that charged another total than its cart's events add up to at that moment.",
+    ("cart_id", "version"),
     (
         Column("cart_id", TEXT, "id", "The cart."),
         Column("user_id", TEXT, "id", "Its shopper.", null="where the shopper was forgotten"),
+        Column("version", SMALL, "number", "The version of the CheckoutCompleted event."),
         Column("order_id", TEXT, "id", "The order."),
         Column("completed_at", MOMENT, "time", "When the checkout completed."),
-        Column("version", SMALL, "number", "The version of the CheckoutCompleted event."),
-        Column("currency", TEXT, "word", "The currency of the cart."),
+        Column("currency", TEXT, "word", "The currency of the cart.", null="where the cart was empty"),
         Column("charged_cents", COUNT, "cents", "What the order charged."),
         Column("projected_cents", COUNT, "cents", "The cart's total at that version."),
         Column("difference_cents", COUNT, "cents", "Charged less projected: above 0 the shopper paid too much."),
