@@ -119,9 +119,7 @@ def histories(
 
 
 @st.composite
-def shops(
-    draw: st.DrawFn, max_carts: int = 5, max_size: int = 12, *, shuffled: bool = True
-) -> list[Envelope]:
+def shops(draw: st.DrawFn, max_carts: int = 5, max_size: int = 12, *, shuffled: bool = True) -> list[Envelope]:
     """The events of several carts together; shuffled, or in an order that keeps each cart's versions ascending."""
     ids = draw(st.lists(uuids, max_size=max_carts, unique=True))
     together = [each for cart in ids for each in draw(histories(st.just(cart), max_size=max_size))]
