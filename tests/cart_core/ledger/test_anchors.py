@@ -96,7 +96,7 @@ def test_a_signed_anchor_cannot_be_altered(field, value):
         ("format", "cart-anchor/2", "anchor: is no cart-anchor/1 document"),
         ("more", 1, "anchor: is no cart-anchor/1 document"),
         ("batches", "2", "anchor: is no cart-anchor/1 document"),
-        ("publicKey", PUBLIC, "anchor.signature: is missing"),
+        pytest.param("publicKey", PUBLIC, "anchor.signature: is missing", id="publicKey-given"),
         ("signature", "xyz", "anchor: is no cart-anchor/1 document"),
     ],
 )
