@@ -250,6 +250,20 @@ class ShownPrices(Shown):
     price_history: list[ShownPrice]
 
 
+class ShownEvidence(Shown):
+    """The evidence pack's document: what happened, what was charged, every event with its proof, how to check."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="allow")
+
+    evidence: str
+    made_at: str
+    cart_id: str
+    product_id: str | None
+    sentences: list[str]
+    limits: list[str]
+    events: list[dict[str, Any]]
+
+
 class Health(Shown):
     """The store answers, and its last position."""
 

@@ -24,6 +24,7 @@ from cart_core.api.bodies import (
     RemoveBody,
     ShownCart,
     ShownEvents,
+    ShownEvidence,
     ShownPrices,
     Undone,
     Written,
@@ -40,6 +41,7 @@ from cart_core.commands import (
     StartCheckout,
 )
 from cart_core.errors import shown
+from cart_core.evidence import make_pack
 from cart_core.service import Answer, Redo, Undo
 
 router = APIRouter(prefix="/v1/cart/{cartId}", tags=["cart"])
@@ -153,6 +155,19 @@ async def price_history(call: TheView, product_id: docs.ProductId) -> Response:
     """List every price that a product had in the cart, and since when."""
     history = await asyncio.to_thread(call.shop.service.history, call.cart_id, call.who)
     return json_response(prices.price_history(history, product_id))
+
+
+@router.get(
+    "/evidence/{productId}",  # noqa: FAST003 - the alias of product_id
+    response_model=ShownEvidence,
+    responses=docs.reading("Evidence", "unknown_product"),
+    summary="The proof of what a product cost in the cart",
+)
+async def evidence(call: TheView, product_id: docs.ProductId) -> Response:
+    """Give the evidence pack's document; events that are not sealed yet have no proof in it."""
+    history = await asyncio.to_thread(call.shop.service.history, call.cart_id, call.who)
+    store = call.shop.service.store
+    return json_response(await asyncio.to_thread(make_pack, store, history, product_id, store.clock()))
 
 
 def shown_cart(call: CartCall, if_none_match: str | None) -> Response:

@@ -38,12 +38,12 @@ def problems(*codes: str) -> Responses:
     return found
 
 
-def reading(what: str) -> Responses:
-    """The responses of a call that reads a cart."""
+def reading(what: str, *codes: str) -> Responses:
+    """The responses of a call that reads a cart, and may fail with these codes beside the usual ones."""
     return {
         200: {"description": f"{what}.", "headers": ETAG_HEADER},
         304: {"description": "The caller has this version already.", "headers": ETAG_HEADER},
-        **problems(*ANYWHERE, "unknown_cart", "invalid_request"),
+        **problems(*ANYWHERE, "unknown_cart", "invalid_request", *codes),
     }
 
 

@@ -29,7 +29,6 @@ OF_THE_SERVER: dict[str, tuple[int, str]] = {
     "invalid_guest_token": (403, "the guest's token does not count"),
     "wrong_host": (403, "the server without tokens answers to loopback names only"),
     "not_found": (404, "there is no such call"),
-    "unknown_order": (404, "no cart was charged under this order"),
     "method_not_allowed": (405, "the call has another method"),
     "too_slow": (408, "the request took too long to arrive"),
     "conflict": (409, "the cart was changed by others at each of six tries"),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cart_core.cli import events, maintenance, output, tables
+from cart_core.cli import carts, events, evidence, maintenance, output, tables
 
 COMMAND_GROUP = "cart_core.commands"
 
@@ -48,6 +48,8 @@ def root(
 
 
 events.register(app)
+carts.register(app)
+evidence.register(app)
 tables.register(app)
 maintenance.register(app)
 for _point in entry_points(group=COMMAND_GROUP):
