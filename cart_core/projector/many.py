@@ -14,7 +14,7 @@ from cart_core import schema
 from cart_core.errors import OutOfOrder
 from cart_core.projector import kernel
 from cart_core.projector.columns import Rows, rows_of
-from cart_core.projector.grouping import grouped
+from cart_core.projector.grouping import Grouped, grouped
 from cart_core.projector.kernel import Array, Told
 from cart_core.projector.tables import CARTS, COUPON, LINES, CartTables
 from cart_core.schema import BUCKETS
@@ -60,27 +60,29 @@ def fold_part(table: pa.Table, *, sort: bool = False) -> CartTables:
     """
     if not len(table):
         return CartTables(CARTS.empty_table(), LINES.empty_table())
+    rows, carts = by_cart(table, sort=sort)
+    return folded(rows, carts.order, carts.begins, carts.ends)
+
+
+def by_cart(table: pa.Table, *, sort: bool = False) -> tuple[Rows, Grouped]:
+    """A table with at least the columns ``NEEDED`` as rows, and which of them make up each cart; raises as above."""
     rows = rows_of(table)
     carts = grouped(rows.id_bytes, rows.versions)
     if carts.bad >= 0 and sort:
         rows = rows_of(table.take(pc.sort_indices(table["version"])))
         carts = grouped(rows.id_bytes, rows.versions)
     if carts.bad >= 0:
-        raise _out_of_order(rows, carts.bad)
-    return folded(rows, carts.order, carts.begins, carts.ends)
+        raise out_of_order(rows, carts.bad)
+    return rows, carts
 
 
 def folded(rows: Rows, order: Array, begins: Array, ends: Array) -> CartTables:
     """The tables of rows that are grouped by cart: see ``kernel.fold_runs``."""
-    told, lines, coupons = _fold(rows, order, begins, ends)
-    ids = rows.id_bytes[told.registers[kernel.FIRST]]
-    return CartTables(
-        _carts(rows, ids, told, told.coupons[:coupons]),
-        _lines(rows, np.repeat(ids, told.figures[kernel.LINES], axis=0), told.lines[:lines]),
-    )
+    told = tell(rows, order, begins, ends)
+    return CartTables(carts_told(rows, told), lines_told(rows, told))
 
 
-def _fold(rows: Rows, order: Array, begins: Array, ends: Array) -> tuple[Told, int, int]:
+def tell(rows: Rows, order: Array, begins: Array, ends: Array) -> Told:
     """What the kernel tells, with room for as many lines and coupons as rows add; with more, told once again."""
     kinds = rows.columns.kind
     lines = int(np.isin(kinds, (kernel.ITEM_ADDED, kernel.KEPT_LINE)).sum())
@@ -95,18 +97,19 @@ def _fold(rows: Rows, order: Array, begins: Array, ends: Array) -> tuple[Told, i
         )
         needed = kernel.fold_runs(rows.columns, order, begins, ends, desk, told)
         if needed[0] <= lines and needed[1] <= coupons:
-            return told, *needed
+            return told._replace(lines=told.lines[: needed[0]], coupons=told.coupons[: needed[1]])
         lines, coupons = needed
 
 
-def _carts(rows: Rows, ids: Array, told: Told, coupons: Array) -> pa.Table:
+def carts_told(rows: Rows, told: Told) -> pa.Table:
+    """The table of carts, a row for each run."""
     registers, figures = told.registers, told.figures
     mixed = registers[kernel.CURRENCY] == kernel.MIXED
     subtotal, discount = figures[kernel.SUBTOTAL], figures[kernel.DISCOUNT]
     order = registers[kernel.ORDER]
     status = np.where(order >= 0, 2, registers[kernel.ABANDONED] >= 0)
     columns = {
-        "cart_id": uuids(ids),
+        "cart_id": uuids(rows.id_bytes[registers[kernel.FIRST]]),
         "user_id": rows.cells("user_id", registers[kernel.FIRST]),
         "status": STATUSES.take(pa.array(status)),
         "version": pa.array(rows.versions[registers[kernel.LAST]]),
@@ -122,7 +125,7 @@ def _carts(rows: Rows, ids: Array, told: Told, coupons: Array) -> pa.Table:
         "subtotal_cents": pa.array(subtotal, mask=mixed),
         "discount_cents": pa.array(discount, mask=mixed),
         "total_cents": pa.array(subtotal - discount, mask=mixed),
-        "coupons": _coupons(rows, figures[kernel.COUPONS], coupons),
+        "coupons": _coupons(rows, figures[kernel.COUPONS], told.coupons),
     }
     return pa.table([columns[name] for name in CARTS.names], schema=CARTS)
 
@@ -135,14 +138,15 @@ def _coupons(rows: Rows, counts: Array, coupons: Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
-def _lines(rows: Rows, ids: Array, lines: Array) -> pa.Table:
-    added = lines[:, kernel.ROW].astype(np.int32)
+def lines_told(rows: Rows, told: Told) -> pa.Table:
+    """The table of lines, run by run."""
+    added = told.lines[:, kernel.ROW].astype(np.int32)
     columns = {
-        "cart_id": uuids(ids),
+        "cart_id": uuids(rows.id_bytes[added]),
         "product_id": rows.cells("product_id", added),
         "product_name": rows.cells("product_name", added),
-        "quantity": pa.array(lines[:, kernel.QUANTITY].astype(np.int32)),
-        "price_cents": pa.array(np.ascontiguousarray(lines[:, kernel.PRICE])),
+        "quantity": pa.array(told.lines[:, kernel.QUANTITY].astype(np.int32)),
+        "price_cents": pa.array(np.ascontiguousarray(told.lines[:, kernel.PRICE])),
         "original_price_cents": pa.array(rows.original_cents[added]),
         "added_at": pa.array(rows.columns.added_us[added]).cast(schema.UTC_MICROS),
     }
@@ -156,7 +160,8 @@ def uuids(ids: Array) -> pa.Array:
     return pa.ExtensionArray.from_storage(pa.uuid(), storage)
 
 
-def _out_of_order(rows: Rows, row: int) -> OutOfOrder:
+def out_of_order(rows: Rows, row: int) -> OutOfOrder:
+    """The error for a row whose version does not ascend in its cart."""
     cart = uuids(rows.id_bytes[row : row + 1])[0].as_py()
     before = (rows.id_bytes[:row] == rows.id_bytes[row]).all(axis=1)
     return OutOfOrder(str(cart), int(rows.versions[row]), int(rows.versions[:row][before].max(initial=0)))

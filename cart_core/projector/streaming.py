@@ -86,9 +86,9 @@ def project(
     """Write every cart of a store to ``out``/carts.parquet and its lines to ``out``/lines.parquet.
 
     ``batches`` are tables with at least ``moment.columns``, each with all events of its carts, versions ascending
-    inside a cart, such as ``store.batches(moment.columns, encoded=ENCODED)`` gives. Both files are complete and synced before the first
-    takes its name; a crash leaves the old ones, and at most a hidden ``.*.tmp``. A few pieces are held in memory at a
-    time. ``tell`` is called with the count of events after each piece. The rows are those of ``fold_table``.
+    inside a cart, such as ``store.batches(moment.columns, encoded=ENCODED)`` gives; a few are held in memory at a
+    time. ``tell`` is called with the count of events after each. Both files are complete and synced before the first
+    takes its name; a crash leaves the old ones, and at most a hidden ``.*.tmp``. The rows are those of ``fold_table``.
 
     Raises OutOfOrder where versions of a cart do not ascend; then nothing is written.
     """
@@ -174,13 +174,18 @@ class TableFile:
     def publish(self) -> None:
         """Give the file its name, in one step, replacing the one that had it."""
         os.replace(self._temporary, self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.path.parent)
 
     def _write_group(self, rows: pa.Table) -> None:
         """In one piece, so that the file's bytes follow from its rows and not from how they came."""
         if len(rows):
             self._writer.write_table(rows.combine_chunks(), row_group_size=len(rows))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

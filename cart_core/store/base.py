@@ -182,6 +182,10 @@ class Store(ABC):
         """The position of the last event; 0 in an empty store."""
 
     @abstractmethod
+    def forgotten(self) -> int:
+        """How many times a user was forgotten; whoever keeps user ids compares it."""
+
+    @abstractmethod
     def seal(self) -> Sealed:
         """Move the journal into segments; nothing that a reader sees changes."""
 

@@ -23,11 +23,7 @@ SORTED_ROWS = 100_000
 def scan(db: Connection, reader: Reader, after: int, until: int | None, columns: Sequence[str] | None) -> pl.LazyFrame:
     """Events with after < position <= until as a lazy frame of EVENTS (or some of its columns)."""
     wanted = list(columns) if columns is not None else EVENTS.names
-    live = [
-        each
-        for each in reader.segments(db)
-        if each.last_position > after and (until is None or each.first_position <= until)
-    ]
+    live = _between_them(reader.segments(db), after, until)
     tail = at_rest.from_journal(catalog.journal(db, after, until))
     frames = [_lazy(reader, each, after, until) for each in live]
     frames.append(_frame(tail).lazy())
@@ -62,10 +58,14 @@ def batches(
     wanted = list(columns) if columns is not None else EVENTS.names
     stored = _stored_columns(wanted, bounded=bool(after) or until is not None)
     names = sweep.Names(db) if "user_id" in wanted else None
-    live = reader.segments(db)
-    tail = at_rest.from_journal(catalog.journal(db))
+    live = _between_them(reader.segments(db), after, until)
+    tail = at_rest.from_journal(catalog.journal(db, after, until))
     found = sweep.pieces(reader, live, tail, stored, [name for name in encoded if name in stored])
     return (_named(_between(each, after, until), names, wanted, encoded="user_id" in encoded) for each in found)
+
+
+def _between_them(segments: Sequence[Segment], after: int, until: int | None) -> list[Segment]:
+    return [each for each in segments if each.last_position > after and (until is None or each.first_position <= until)]
 
 
 def _between(table: pa.Table, after: int, until: int | None) -> pa.Table:

@@ -178,6 +178,11 @@ class CartStore(Store):
         with self.catalog.reading() as db:
             return catalog.state(db).position
 
+    def forgotten(self) -> int:
+        """How many times a user was forgotten; whoever keeps user ids compares it."""
+        with self.catalog.reading() as db:
+            return catalog.forgotten(db)
+
     def seal(self) -> Sealed:
         """Move the journal into segments; nothing that a reader sees changes, and a crash leaves before or after."""
         from cart_core.store import sealing

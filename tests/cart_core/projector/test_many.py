@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cart_core import schema
@@ -48,6 +48,7 @@ def test_extreme_but_valid_values_are_folded_alike(envelopes: list[Envelope]) ->
 
 
 @given(shops(shuffled=False), st.data())
+@settings(max_examples=40)
 def test_a_slice_of_a_larger_table_is_folded_as_its_own_rows(envelopes: list[Envelope], data: st.DataObject) -> None:
     """Offsets into shared memory and pieces of any size change nothing."""
     size = data.draw(st.integers(0, len(envelopes)))
