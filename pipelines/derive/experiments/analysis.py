@@ -53,7 +53,8 @@ def analyse(
 
     ``exposures`` is a frame of the table exposures, ``acts`` that of ``acts``. ``segments`` has user_id and one column
     per property to split by (known before the exposure); every property is corrected as a family of its own. Results
-    stand by segment, then role, metric, arm; days in ``time_zone``. Without exposed users all tables are empty but srm.
+    stand by segment, then role, metric, arm; days in ``time_zone``. While no user of control
+    is exposed all tables are empty but srm.
     Raises as ``first_exposures`` and ``compare``.
     """
     exposed = first_exposures(
@@ -61,7 +62,8 @@ def analyse(
     )
     users = unit_metrics(acts, exposed.users, window=experiment.window, as_of=as_of)
     arms = split(exposed.counts, experiment.variants, exposed.multiple)
-    told = [_compared(experiment, users, metrics=experiment.metrics).with_columns(segment=pl.lit(ALL))]
+    compared = users if experiment.control in users["variant"].to_list() else users.clear()
+    told = [_compared(experiment, compared).with_columns(segment=pl.lit(ALL))]
     told += _by_property(experiment, users, segments)
     return Analysis(
         users=users,
@@ -101,12 +103,12 @@ def compare_segments(
     return corrected(pl.concat(parts), "holm") if parts else pl.DataFrame()
 
 
-def _compared(experiment: Experiment, users: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
+def _compared(experiment: Experiment, users: pl.DataFrame) -> pl.DataFrame:
     return compare(
         users,
         variant="variant",
         control=experiment.control,
-        metrics=metrics,
+        metrics=experiment.metrics,
         covariates=COVARIATES,
         alpha=experiment.alpha,
         tuning=experiment.tuning,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
-from tea_tasting.aggr import Aggregates, read_aggregates
+from tea_tasting.aggr import Aggregates
 
 from pipelines.derive.experiments.correcting import corrected
 from pipelines.derive.experiments.estimating import Estimate, estimated, value_column
 from pipelines.derive.experiments.metrics import Mean, Metric, Proportion, Ratio
 from pipelines.derive.experiments.sequential import TUNING, always_valid
+from pipelines.derive.experiments.summing import sums
 from pipelines.derive.frames import Frame, collected
 from pipelines.tables import TableError
 
@@ -62,8 +63,8 @@ def compare(  # noqa: PLR0913 - callers name each
     figures where a mean is not above 0.
     Means: Welch's t test. Proportions: normal test with unpooled variance, so that test and interval agree.
     Ratios: delta method (Deng et al., KDD 2018). Relative intervals: on the log scale.
-    Raises TableError for a missing column, ValueError for a control that no user has, a missing value, a proportion
-    that is not 0 or 1, or two metrics of one name.
+    Without users there are no rows. Raises TableError for a missing column, ValueError for a control that no user has,
+    a missing value, a proportion that is not 0 or 1, or two metrics of one name.
     """
     _check(metrics, alpha, correction)
     paired = {metric.name: _covariate(metric, covariates or {}) for metric in metrics}
@@ -201,28 +202,12 @@ def _sample(
     metrics: Sequence[Metric],
     paired: Mapping[str, tuple[str, ...]],
 ) -> Sample:
-    if control not in frame[variant].unique().to_list():
-        arms = sorted(map(str, frame[variant].unique().to_list()))
-        raise ValueError(f"control is {control!r}, but the arms in column {variant} are {arms}")
+    arms = frame[variant].unique().to_list()
+    if arms and control not in arms:
+        raise ValueError(f"control is {control!r}, but the arms in column {variant} are {sorted(map(str, arms))}")
     groups = [(*_value_columns(metric), *paired[metric.name]) for metric in metrics]
-    columns = list(dict.fromkeys(column for group in groups for column in group))
-    found = read_aggregates(
-        frame,
-        group_col=variant,
-        has_count=True,
-        mean_cols=columns,
-        var_cols=columns,
-        cov_cols=list(dict.fromkeys(pair for group in groups for pair in _pairs(group))),
-    )
-    return Sample(found, control)
+    return Sample({arm: sums(frame.filter(pl.col(variant) == arm), groups) for arm in arms}, control)
 
 
 def _value_columns(metric: Metric) -> tuple[str, ...]:
     return metric.columns if isinstance(metric, Ratio) else (value_column(metric),)
-
-
-def _pairs(columns: Sequence[str]) -> Iterator[tuple[str, str]]:
-    ordered = sorted(set(columns))
-    for place, left in enumerate(ordered):
-        for right in ordered[place + 1 :]:
-            yield left, right

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import polars as pl
 import tea_tasting as tt
-from tea_tasting.aggr import read_aggregates
 
 from pipelines.derive.experiments.metrics import Metric, Ratio
+from pipelines.derive.experiments.summing import sums
 from pipelines.derive.frames import Frame, collected
 
 PLAN = {
@@ -58,21 +58,14 @@ def _needed(
 ) -> tuple[str, float | None, float | None, float, int | None]:
     columns = list(metric.columns)
     frame = collected(users, columns).cast(pl.Float64)
-    sums = read_aggregates(
-        frame,
-        group_col=None,
-        has_count=True,
-        mean_cols=columns,
-        var_cols=columns,
-        cov_cols=[(columns[0], columns[1])] if isinstance(metric, Ratio) else [],
-    )
-    below = sums.mean(metric.denom) if isinstance(metric, Ratio) else 1.0
-    value = sums.mean(columns[0]) / below if below else 0.0
-    if not (value > 0 and sums.var(columns[0]) > 0):
+    known = sums(frame, [columns])
+    below = known.mean(metric.denom) if isinstance(metric, Ratio) else 1.0
+    value = known.mean(columns[0]) / below if below else 0.0
+    if not (value > 0 and known.var(columns[0]) > 0):
         return metric.name, None, None, effect_rel, None
     analysis = tt.RatioOfMeans(
         *columns, alternative="two-sided", equal_var=False, use_t=False, alpha=alpha, power=power, ratio=ratio,
         rel_effect_size=effect_rel,
     )  # fmt: skip
-    found = analysis.solve_power_from_aggregates(sums, "n_obs")[0]
+    found = analysis.solve_power_from_aggregates(known, "n_obs")[0]
     return metric.name, value, value * effect_rel, effect_rel, int(found.n_obs)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Numbers: TypeAlias = float | np.ndarray[Any, np.dtype[Any]]
 
 TUNING = 5000
 
 
 def always_valid(
-    estimate: float, se: float, n: float, alpha: float = 0.05, tuning: float = TUNING
-) -> tuple[float, float, float]:
+    estimate: Numbers, se: Numbers, n: Numbers, alpha: float = 0.05, tuning: float = TUNING
+) -> tuple[Any, Any, Any]:
     """The confidence sequence around an estimate, and its p-value, as (low, high, p).
 
     ``se`` is the standard error of ``estimate`` and ``n`` the units behind it, both arms together. The chance that
