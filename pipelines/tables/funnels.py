@@ -69,8 +69,9 @@ PRODUCTS = Table(
         Column("buy_rate", NUMBER, "ratio", "Buyers / viewers.", null="where nobody viewed"),
         Column("median_add_s", NUMBER, "s", "Median time from view to add.", null="where nobody added"),
         Column("median_buy_s", NUMBER, "s", "Median time from add to purchase.", null="where nobody bought"),
-        Column("units_bought", COUNT, "count", "Units of it in checked-out carts, viewed before or not."),
-        Column("revenue_cents", COUNT, "cents", "Their price x quantity at checkout, before discounts."),
+        Column("units_bought", COUNT, "count", "Units of it in orders, viewed before or not."),
+        Column("currency", TEXT, "word", "The currency of these orders.", null="where none was bought, or they mix"),
+        Column("revenue_cents", COUNT, "cents", "Price x quantity at checkout before discounts.", null="as currency"),
     ),
 )
 
@@ -83,7 +84,7 @@ TIMES = Table(
         Column("from_step", SMALL, "number", "The index of the step the clock starts at."),
         Column("to_step", SMALL, "number", "The index of the step it stops at."),
         Column("from_s", NUMBER, "s", "Lower edge of the class, inclusive."),
-        Column("to_s", NUMBER, "s", "Upper edge of the class, exclusive; the last class has no upper edge (infinity)."),
+        Column("to_s", NUMBER, "s", "Upper edge of the class, exclusive; infinity for the last."),
         Column("converted", COUNT, "count", "Units whose time falls into the class."),
         Column("share", NUMBER, "ratio", "Of all that converted.", null="where nobody converted"),
     ),
