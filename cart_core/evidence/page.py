@@ -8,7 +8,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from cart_core.evidence.story import Document, money
+from cart_core.evidence.story import STEPS, Document, money
 
 SHOWN_FIELDS = {
     "productId": "product",
@@ -28,6 +28,7 @@ SHOWN_FIELDS = {
     "orderId": "order",
     "lastActivityAt": "last activity",
 }
+PRICE_WORDS = {"ItemAdded": "added", "PriceUpdated": "price set", "ItemRemoved": "removed"}
 
 
 def page(document: Document) -> str:
@@ -43,7 +44,7 @@ def page(document: Document) -> str:
         made=_text(document["madeAt"]),
         head=_text(document["ledger"]["head"] if document["ledger"] else "nothing of this cart is sealed yet"),
         sentences=_list(document["sentences"]),
-        prices=_rows(_prices(document["products"])),
+        prices=_rows(_prices(document["products"], _steps(document["events"]))),
         charged=_rows(_charge(order)) if order else "",
         events=_rows(_events(document["events"], currency)),
         limits=_list(document["limits"]),
@@ -51,13 +52,19 @@ def page(document: Document) -> str:
     )
 
 
-def _prices(products: Sequence[Document]) -> Iterator[Sequence[Any]]:
+def _steps(events: Sequence[Document]) -> dict[int, str]:
+    """Which events, by version, were written by an undo or a redo."""
+    marks = ((each["version"], each.get("metadata", {})) for each in events)
+    return {version: f" ({word})" for version, notes in marks for word, mark in STEPS.items() if mark in notes}
+
+
+def _prices(products: Sequence[Document], steps: dict[int, str]) -> Iterator[Sequence[Any]]:
     for product in products:
         for entry in product["priceHistory"]:
             yield (
                 entry["timestamp"],
                 product["productName"] or product["productId"],
-                {"ItemAdded": "added", "PriceUpdated": "price changed", "ItemRemoved": "removed"}[entry["type"]],
+                PRICE_WORDS[entry["type"]] + steps.get(entry["version"], ""),
                 money(entry["priceCents"], entry["currency"]),
                 entry["version"],
             )

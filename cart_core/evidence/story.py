@@ -16,6 +16,7 @@ LATE = timedelta(hours=1)
 """An event that was recorded later than this after it happened was not witnessed by the store."""
 
 SHOWN_EVENTS = 10
+STEPS = {"undo": "undoes", "redo": "redoes"}
 Document = dict[str, Any]
 
 
@@ -107,24 +108,32 @@ def _name(history: Sequence[Envelope], product_id: str) -> str | None:
 
 def _told(history: Sequence[Envelope], product: Document) -> Iterator[str]:
     name = product["productName"] or product["productId"]
-    reasons = {each.version: each.event for each in history if isinstance(each.event, PriceUpdated)}
+    by_version = {each.version: each for each in history}
     if not product["priceHistory"]:
         yield f"{product['productId']} was never in this cart."
     for entry in product["priceHistory"]:
-        price = money(entry["priceCents"], entry["currency"])
-        told = {
-            "ItemAdded": f"{name} was put into the cart at {price} each",
-            "ItemRemoved": f"{name} was taken out of the cart; it cost {price} then",
-        }.get(entry["type"])
-        if told is None:
-            change = reasons[entry["version"]]
-            told = f"the price of {name} changed from {money(change.old_price_cents, entry['currency'])} to {price}"
-            told += f" ({change.reason})" if change.reason else ""
+        told = _entry_told(name, by_version[entry["version"]], money(entry["priceCents"], entry["currency"]), entry)
         yield f"{entry['timestamp']}: {told} (event {entry['version']})."
     line = product["inOrder"]
     if line is not None:
         now, then = (money(line[key], line["currency"]) for key in ("pricePerUnitCents", "priceWhenAddedCents"))
         yield f"When the order was placed the cart held {line['quantity']} of it at {now} each; it was added at {then}."
+
+
+def _entry_told(name: str, envelope: Envelope, price: str, entry: Document) -> str:
+    step = next((word for word, mark in STEPS.items() if mark in envelope.metadata), None)
+    if isinstance(envelope.event, PriceUpdated):
+        if step is not None:
+            return f"with this {step} the price of {name} was {price} again"
+        before = money(envelope.event.old_price_cents, entry["currency"])
+        reason = f" ({envelope.event.reason})" if envelope.event.reason else ""
+        return f"the price of {name} changed from {before} to {price}{reason}"
+    if isinstance(envelope.event, ItemAdded):
+        if step is not None:
+            return f"the shopper's {step} brought {name} back into the cart, first added at {price} each"
+        return f"{name} was put into the cart at {price} each"
+    by = f" by the shopper's {step}" if step is not None else ""
+    return f"{name} was taken out of the cart{by}; it cost {price} then"
 
 
 def _order_told(order: Document | None) -> Iterator[str]:

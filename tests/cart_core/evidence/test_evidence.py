@@ -20,7 +20,7 @@ from cart_core.events import ItemAdded
 from cart_core.evidence.page import page
 from cart_core.evidence.printing import BROWSERS
 from cart_core.evidence.story import money
-from cart_core.service import Ask, CartService, Undo, Who
+from cart_core.service import Ask, CartService, Redo, Undo, Who
 from cart_core.store import CartStore
 
 CART = "00000000-0000-4000-8000-00000000000a"
@@ -79,6 +79,22 @@ def test_the_pack_tells_the_dispute(store: CartStore, clock: Any) -> None:
         "overchargedCents": 301,
     }
     assert [entry["priceCents"] for entry in document["products"][0]["priceHistory"]] == [2900, 3900]
+
+
+def test_undo_and_redo_are_told_as_such(store: CartStore) -> None:
+    """A line that came back was not offered anew at its first price."""
+    service = CartService(store)
+    for what in (UpdatePrice("soap", 3900, "supplier"), RemoveItem("soap"), Undo(), Redo()):
+        service.ask(Ask(OTHER, what, Who("ben")))
+    assert [sentence.partition("Z: ")[2] for sentence in evidence.story(store.read(OTHER), "soap")["sentences"]] == [
+        "Soap & <Water> was put into the cart at 29.00 USD each (event 1).",
+        "the price of Soap & <Water> changed from 29.00 USD to 39.00 USD (supplier) (event 5).",
+        "Soap & <Water> was taken out of the cart; it cost 39.00 USD then (event 6).",
+        "the shopper's undo brought Soap & <Water> back into the cart, first added at 29.00 USD each (event 7).",
+        "with this undo the price of Soap & <Water> was 39.00 USD again (event 8).",
+        "Soap & <Water> was taken out of the cart by the shopper's redo; it cost 39.00 USD then (event 9).",
+        "",
+    ]
 
 
 def test_the_pack_names_no_user(store: CartStore, clock: Any, pack: Path) -> None:
