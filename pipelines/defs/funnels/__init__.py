@@ -1,0 +1,1 @@
+"""Funnels: how far shoppers get."""
