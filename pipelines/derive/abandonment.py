@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
-from pipelines.derive.frames import Frame, collected, moment_us, span_us
+from pipelines.derive.frames import Frame, collected, moment_us, span_us, utc
 from pipelines.derive.histories import COLUMNS, Array, Histories, histories, moments, states
 from pipelines.derive.silences import NEVER, Silences, silences
 from pipelines.tables import TABLES
@@ -106,7 +106,8 @@ def restatements(
     restatements, one row per episode that is there in one of the two views only (added, withdrawn) or differs in
     another column than its number (changed); ordered by cart_id, last_activity_at, idle_s. Raises as ``episodes``.
     """
-    as_of = known_at_1 if as_of is None else as_of
+    known_at_1, known_at_2 = utc(known_at_1), utc(known_at_2)
+    as_of = known_at_1 if as_of is None else utc(as_of)
     before, after = (_by_silence(episodes(events, as_of, idle, window, known)) for known in (known_at_1, known_at_2))
     both = before.join(after, on=_SILENCE, how="full", coalesce=True, suffix="_2")
     differing = [pl.when(pl.col(name).ne_missing(pl.col(f"{name}_2"))).then(pl.lit(name)) for name in _COMPARED]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from pipelines.derive.frames import Frame, collected
+from pipelines.derive.frames import Frame, collected, utc
 from pipelines.tables import TABLES
 from pipelines.tables.contract import COUNT, SMALL, ids_as_text
 
@@ -61,7 +61,7 @@ def hourly(episodes: pl.DataFrame, time_zone: str = "UTC") -> pl.DataFrame:
 
 def starts(events: Frame, as_of: datetime) -> pl.DataFrame:
     """Every cart that ever held an item: cart_id, started_at (its first ItemAdded) and checked_out, as of a moment."""
-    seen = collected(events, ["cart_id", "timestamp", "type"]).filter(pl.col("timestamp") <= as_of)
+    seen = collected(events, ["cart_id", "timestamp", "type"]).filter(pl.col("timestamp") <= utc(as_of))
     added = pl.col("timestamp").filter(pl.col("type") == "ItemAdded").min()
     carts = seen.group_by("cart_id").agg(started_at=added, checked_out=(pl.col("type") == "CheckoutCompleted").any())
     return ids_as_text(carts.drop_nulls("started_at")).sort("cart_id")
@@ -79,7 +79,7 @@ def cohorts(
     definitions = episodes.select("idle_s").unique()
     abandoned = episodes.select("idle_s", "cart_id", abandoned=True).unique()
     rows = dated.join(definitions, how="cross").join(abandoned, on=["idle_s", "cart_id"], how="left")
-    final = pl.lit(as_of) - pl.duration(seconds="idle_s") - window
+    final = pl.lit(utc(as_of)) - pl.duration(seconds="idle_s") - window
     return (
         rows.group_by("idle_s", "date")
         .agg(carts=_rows(), abandoned=_count(pl.col("abandoned")), checked_out=_count(pl.col("checked_out")))

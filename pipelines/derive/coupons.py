@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipelines.derive.coupon_events import Coupons, coupon_events
-from pipelines.derive.frames import Frame
+from pipelines.derive.frames import Frame, utc
 from pipelines.tables import TABLES
 from pipelines.tables.contract import COUNT
 
-__all__ = ["coupon_effects"]
+__all__ = ["coupon_effects", "observed"]
 
 TABLE = TABLES["coupon_effects"]
 DAY = timedelta(days=1)
@@ -28,8 +28,9 @@ def coupon_effects(events: Frame, as_of: datetime, within: timedelta = WITHIN) -
     Windows are cut at the cart's first event and at its checkout, and rates scaled by the time observed.
     Columns of coupon_effects, ordered by key. Raises as ``histories``.
     """
+    as_of = utc(as_of)
     happened = coupon_events(events, as_of)
-    left = _observed(happened, as_of, within)
+    left = observed(happened, as_of, within)
     control = _control(happened, left, as_of, within)
     rows = (
         left.group_by(KEYS)
@@ -51,8 +52,12 @@ def coupon_effects(events: Frame, as_of: datetime, within: timedelta = WITHIN) -
     )
 
 
-def _observed(happened: Coupons, as_of: datetime, within: timedelta) -> pl.DataFrame:
-    """Coupons that left, each with what was taken out around it and the order that followed."""
+def observed(happened: Coupons, as_of: datetime, within: timedelta = WITHIN) -> pl.DataFrame:
+    """Coupons that left carts and were observed long enough, one row each, with what was taken out around it.
+
+    Columns of ``Coupons.left``, and removal (a number), after_s, before_s (time observed), lines_after, lines_before,
+    units_after, value_after.
+    """
     due = happened.left.filter(
         pl.col("left_at") + within <= as_of,
         pl.col("completed_at").is_null() | (pl.col("completed_at") > pl.col("left_at")),

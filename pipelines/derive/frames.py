@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias, cast
 
 import polars as pl
@@ -28,11 +28,16 @@ def collected(frame: Frame, columns: Sequence[str]) -> pl.DataFrame:
     return frame.lazy().select(columns).collect()
 
 
-def moment_us(moment: datetime) -> int:
-    """A moment in microseconds since 1970. Raises ValueError where it has no time zone."""
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC, as columns hold it. Raises ValueError where it has no time zone."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; give one, such as datetime(2026, 1, 31, tzinfo=UTC)")
-    return rules.to_micros(moment)
+    return moment.astimezone(UTC)
+
+
+def moment_us(moment: datetime) -> int:
+    """A moment in microseconds since 1970. Raises ValueError where it has no time zone."""
+    return rules.to_micros(utc(moment))
 
 
 def span_us(span: timedelta) -> int:

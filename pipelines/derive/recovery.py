@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from pipelines.derive.abandonment import episodes
-from pipelines.derive.frames import Frame, collected
+from pipelines.derive.frames import Frame, collected, utc
 from pipelines.derive.histories import COLUMNS
 from pipelines.derive.recovery_content import content
 from pipelines.derive.recovery_policy import HOLDOUT, REASONS, Policy
@@ -39,7 +39,7 @@ def candidates(events: Frame, as_of: datetime, inputs: Inputs, policy: Policy | 
     One row per open episode, eligible or not, with every reason against it; the eligible by rank first, then the
     others by cart_id. Raises as ``episodes``.
     """
-    policy = policy or Policy()
+    policy, as_of = policy or Policy(), utc(as_of)
     found = episodes(events, as_of, policy.idle, policy.window)
     waiting = found.filter(pl.col("outcome") == "open")["cart_id"]
     return candidates_of(found, orders(events, as_of), of_carts(events, waiting), as_of, inputs, policy)
@@ -54,6 +54,7 @@ def candidates_of(
     policy: Policy,
 ) -> pl.DataFrame:
     """``candidates`` for a caller that has all episodes, the ``orders`` of all carts, and the open carts' events."""
+    as_of = utc(as_of)
     open_now = found.filter(pl.col("outcome") == "open").select(OPEN)
     told = content(open_events, as_of, inputs.coupons, inputs.stock, policy.coupon_warning)
     rows = (
@@ -78,7 +79,7 @@ def candidates_of(
 def orders(events: Frame, as_of: datetime) -> pl.DataFrame:
     """Every CheckoutCompleted up to a moment: cart_id, user_id, version, completed_at, order_id, charged_cents."""
     columns = ["cart_id", "user_id", "version", "timestamp", "type", "order_id", "total_cents"]
-    done = collected(events, columns).filter(pl.col("type") == "CheckoutCompleted", pl.col("timestamp") <= as_of)
+    done = collected(events, columns).filter(pl.col("type") == "CheckoutCompleted", pl.col("timestamp") <= utc(as_of))
     renamed = ids_as_text(done.drop("type")).rename({"timestamp": "completed_at", "total_cents": "charged_cents"})
     return renamed.sort("cart_id", "version")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cart_core.projector.many import folded
 from cart_core.rules import INT64_MAX
-from pipelines.derive.frames import Frame, collected
+from pipelines.derive.frames import Frame, collected, utc
 from pipelines.derive.histories import COLUMNS, histories
 from pipelines.tables import INPUTS, TABLES
 from pipelines.tables.contract import COUNT, ids_as_text
@@ -46,6 +46,7 @@ def content(
     ``events`` holds all events of its carts, ``coupons`` and ``stock`` are the shop's tables. Lines are ordered by
     (added_at, product_id), removals latest first. Raises as ``histories``.
     """
+    as_of = utc(as_of)
     known = histories(events, as_of, columns=(*COLUMNS, "product_name", "metadata"))
     carts, lines = TABLES["carts"].empty(), TABLES["lines"].empty()
     if len(known.order):

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from scipy import stats
 
+from pipelines.derive.frames import utc
 from pipelines.derive.recovery_policy import HOLDOUT, TREATMENT
 from pipelines.tables import TABLES
 
@@ -38,6 +39,7 @@ def outcomes(
     ``orders`` is what ``recovery.orders`` gives. An order counts after the assignment and up to ``window`` later; it
     is attributed where a mail about this cart in this campaign went out in between.
     """
+    as_of = utc(as_of)
     due = pl.col("assigned_at") + window
     happened = pl.col("completed_at").is_between(pl.col("assigned_at"), pl.min_horizontal(due, pl.lit(as_of)))
     first_order = (

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from pipelines.derive.frames import Frame, collected
+from pipelines.derive.frames import Frame, collected, utc
 from pipelines.derive.funnel import Funnel, attempts, histogram, step_rows, trend
 from pipelines.derive.touches import (
     ADD,
@@ -18,7 +18,7 @@ from pipelines.derive.touches import (
     product_touches,
     user_touches,
 )
-from pipelines.tables import TABLES
+from pipelines.tables import INPUTS, TABLES
 from pipelines.tables.contract import COUNT, SMALL, TEXT
 
 WEEK = timedelta(days=7)
@@ -68,7 +68,9 @@ def funnel_steps(
     for name, touches, definition in (("cart", carts, cart_funnel(window)), ("user", users, user_funnel(window))):
         found = attempts(touches.with_columns(weekday=weekday), definition, "weekday", as_of)
         rows += [_broken_down(name, found, definition, by) for by in (None, "weekday")]
-    for experiment, exposed in _exposed(users, exposures):
+    exposures = INPUTS["exposures"].empty() if exposures is None else exposures
+    for experiment in exposures["experiment"].unique().sort():
+        exposed = exposed_touches(users, exposures, experiment)
         found = attempts(exposed, user_funnel(window), "variant", as_of).rename({"variant": experiment})
         rows.append(_broken_down("user", found, user_funnel(window), experiment))
     return pl.concat(rows).sort(STEPS.key)
@@ -108,7 +110,7 @@ def product_funnel(events: Frame, views: Frame, as_of: datetime, window: timedel
         median_add_s=seconds[0],
         median_buy_s=seconds[1],
     )
-    known = touches.filter(pl.col("at") <= as_of).select("product_id").unique()
+    known = touches.filter(pl.col("at") <= utc(as_of)).select("product_id").unique()
     rows = (
         known.join(counted, on="product_id", how="left")
         .join(_sold(bought), on="product_id", how="left")
@@ -144,28 +146,21 @@ def _seconds(span: pl.Expr) -> pl.Expr:
     return span.dt.total_microseconds() / US_PER_S
 
 
+def exposed_touches(users: pl.DataFrame, exposures: pl.DataFrame, experiment: str) -> pl.DataFrame:
+    """The touches from the first exposure on, of shoppers who saw one variant, with that variant."""
+    shown = exposures.filter(pl.col("experiment") == experiment)
+    first = shown.group_by(unit="user_id").agg(
+        pl.col("exposed_at").min(), variant=pl.col("variant").first(), variants=pl.col("variant").n_unique()
+    )
+    one = first.filter(pl.col("variants") == 1).drop("variants")
+    return users.join(one, on="unit").filter(pl.col("at") >= pl.col("exposed_at")).drop("exposed_at")
+
+
 def _broken_down(name: str, found: pl.DataFrame, definition: Funnel, by: str | None) -> pl.DataFrame:
     rows = step_rows(found, definition, by)
     value = pl.lit("all") if by is None else pl.col(by).fill_null("(none)")
     told = rows.with_columns(funnel=pl.lit(name), breakdown=pl.lit(by or "all"), breakdown_value=value)
     return told.select(STEPS.schema.names())
-
-
-def _exposed(users: pl.DataFrame, exposures: pl.DataFrame | None) -> list[tuple[str, pl.DataFrame]]:
-    """Per experiment the touches from the first exposure on, of shoppers who saw one variant, with that variant."""
-    if exposures is None or exposures.is_empty():
-        return []
-    first = exposures.group_by("experiment", "user_id").agg(
-        pl.col("exposed_at").min(), variant=pl.col("variant").first(), variants=pl.col("variant").n_unique()
-    )
-    one = first.filter(pl.col("variants") == 1).rename({"user_id": "unit"})
-    return [
-        (
-            str(experiment),
-            users.join(part, on="unit").filter(pl.col("at") >= pl.col("exposed_at")).drop("exposed_at", "variants"),
-        )
-        for (experiment,), part in sorted(one.partition_by("experiment", as_dict=True).items())
-    ]
 
 
 def _sold(bought: pl.DataFrame) -> pl.DataFrame:
@@ -180,5 +175,5 @@ def _sold(bought: pl.DataFrame) -> pl.DataFrame:
 
 def _names(events: Frame, as_of: datetime) -> pl.DataFrame:
     rows = collected(events, ["timestamp", "type", "product_id", "product_name"])
-    added = rows.filter(pl.col("type") == "ItemAdded", pl.col("timestamp") <= as_of)
+    added = rows.filter(pl.col("type") == "ItemAdded", pl.col("timestamp") <= utc(as_of))
     return added.group_by("product_id").agg(pl.col("product_name").sort_by("timestamp").last())
