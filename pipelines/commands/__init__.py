@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-MODULES = ("demo", "refresh")
+MODULES = ("demo", "project", "refresh")
 
 
 def register(app: typer.Typer) -> None:
