@@ -193,11 +193,8 @@ def _numbered(told: pl.DataFrame) -> pl.DataFrame:
     cart = ["cart_id", "idle_s"]
     number = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over(cart, order_by="last_activity_at")
     last = pl.col("last_activity_at") == pl.col("last_activity_at").max().over(cart)
-    return (
-        told.with_columns(
-            episode_no=number,
-            credited=last & (pl.col("outcome") == RECOVERED),
-            recovery_s=(pl.col("recovered_at") - pl.col("abandoned_at")).dt.total_microseconds() / US_PER_S,
-        )
-        .select(EPISODES.schema.names())
-    )
+    return told.with_columns(
+        episode_no=number,
+        credited=last & (pl.col("outcome") == RECOVERED),
+        recovery_s=(pl.col("recovered_at") - pl.col("abandoned_at")).dt.total_microseconds() / US_PER_S,
+    ).select(EPISODES.schema.names())

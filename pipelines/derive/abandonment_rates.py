@@ -106,6 +106,4 @@ def _rows() -> pl.Expr:
 
 
 def _rated(counts: pl.DataFrame) -> pl.DataFrame:
-    return counts.with_columns(
-        recovery_rate=pl.when(pl.col("mature") > 0).then(pl.col("recovered") / pl.col("mature"))
-    )
+    return counts.with_columns(recovery_rate=pl.when(pl.col("mature") > 0).then(pl.col("recovered") / pl.col("mature")))

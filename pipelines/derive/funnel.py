@@ -42,9 +42,7 @@ def funnel(  # noqa: PLR0913, PLR0917 - each is named by the interface
     return _stated(step_rows(attempts(touches, definition, breakdown, as_of), definition, breakdown), as_of)
 
 
-def trend(
-    touches: Frame, definition: Funnel, as_of: datetime | None = None, *, time_zone: str = "UTC"
-) -> pl.DataFrame:
+def trend(touches: Frame, definition: Funnel, as_of: datetime | None = None, *, time_zone: str = "UTC") -> pl.DataFrame:
     """The funnel by the day on which each attempt began: columns date, then those of ``funnel``.
 
     Every attempt is on exactly one day, so the days' counts add up to ``funnel`` of the same definition. Days without

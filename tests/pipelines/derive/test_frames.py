@@ -61,8 +61,18 @@ def outcomes(as_of: datetime) -> pl.DataFrame:
         lambda as_of: shop_funnels.product_funnel(EVENTS, VIEWS, as_of),
     ],
     ids=[
-        "episodes", "known_at", "due", "restatements", "cohorts", "candidates",
-        "outcomes", "coupons", "overcharges", "funnel_daily", "funnel_steps", "products",
+        "episodes",
+        "known_at",
+        "due",
+        "restatements",
+        "cohorts",
+        "candidates",
+        "outcomes",
+        "coupons",
+        "overcharges",
+        "funnel_daily",
+        "funnel_steps",
+        "products",
     ],
 )
 def test_a_moment_is_the_same_in_any_zone(derive: Callable[[datetime], pl.DataFrame]) -> None:

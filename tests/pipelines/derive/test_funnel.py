@@ -204,9 +204,7 @@ def test_an_exclusion_before_an_unreached_step_removes_the_unit_inside_the_windo
 
 def test_a_breakdown_is_the_value_at_first_touch() -> None:
     """A unit counts under the value it came with, whatever it has later."""
-    touches = frame(
-        [("a", 5, "B"), ("a", 0, "A"), ("b", 1, "A"), ("c", 0, "A")], source=["mail", "ads", "ads", None]
-    )
+    touches = frame([("a", 5, "B"), ("a", 0, "A"), ("b", 1, "A"), ("c", 0, "A")], source=["mail", "ads", "ads", None])
     rows = funnel(touches, steps=["A", "B"], breakdown="source")
     assert rows.select("source", "step", "converted").rows() == [
         ("ads", "A", 2),
