@@ -24,6 +24,8 @@ from cart_core.api.app import create_app
 from cart_core.api.metrics import FOLDER_VARIABLE
 from cart_core.api.problems import ApiProblem, response
 from cart_core.api.settings import Settings, trust_from
+from cart_core.service import PriceCatalogue
+from cart_core.store import CartStore
 
 HEADER_BYTES = 16 * 1024
 HEADER_TIMEOUT_S = 10.0
@@ -118,8 +120,12 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     """Answer requests until the process gets SIGTERM or SIGINT; what is in flight then is answered first.
 
     ``tell`` is given one line with the address once connections are taken, port 0 being replaced by a free one.
-    Writes one JSON object a line to standard error for each request. Raises OSError where the address is taken.
+    Writes one JSON object a line to standard error for each request. Raises OSError where the address is taken,
+    StoreError where the store cannot be opened, SourceError where the catalogue cannot be read.
     """
+    CartStore.open(settings.store).close()
+    if settings.prices is not None:
+        PriceCatalogue.read(settings.prices)
     os.environ[SETTINGS_VARIABLE] = _packed(settings)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with (

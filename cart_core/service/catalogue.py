@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from cart_core import rules
 from cart_core.commands import AddItem
 from cart_core.errors import InvalidEvent, Problem, Refused, SourceError, shown
@@ -90,6 +88,8 @@ def read_prices(path: Path) -> list[Price]:
 
     Raises SourceError where the file cannot be read, a column is missing, or a row breaks a rule (the row is named).
     """
+    import polars as pl  # noqa: PLC0415 - most services have no catalogue and start without it
+
     try:
         frame = pl.read_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -17,11 +17,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cart_core import rules
+from cart_core import projector, rules
 from cart_core.commands import ExpireCoupon, UpdatePrice
 from cart_core.errors import CartError, ConcurrencyError, Refused, SourceError
-from cart_core.projector import CartTables, fold_table
-from cart_core.projector.tables import tables_of
+from cart_core.projector.tables import CartTables, tables_of
 from cart_core.service.asks import SHOP, Answer, Ask
 from cart_core.service.catalogue import Price
 from cart_core.store.at_rest import FORGOTTEN
@@ -135,7 +134,7 @@ def _folded(store: Store, ids: Sequence[bytes]) -> CartTables:
     if len(ids) <= FEW_CARTS:
         return tables_of(store.cart(_text(cart_id)) for cart_id in ids)
     storage = pa.array(ids, pa.binary(16))
-    return fold_table(store.read_many(pa.ExtensionArray.from_storage(pa.uuid(), storage)))
+    return projector.fold_table(store.read_many(pa.ExtensionArray.from_storage(pa.uuid(), storage)))
 
 
 def _raw(table: pa.Table) -> pa.ChunkedArray:

@@ -12,7 +12,8 @@ import pytest
 from httpx import Client, Response
 
 from cart_core.api import Settings, create_app
-from cart_core.store import MemoryStore
+from cart_core.ledger import check_proof
+from cart_core.store import CartStore, MemoryStore
 from tests.cart_core.api.running import running
 
 SOAP = {"productId": "soap", "productName": "Soap", "priceCents": 2900}
@@ -207,7 +208,7 @@ def test_others_are_told_that_there_is_no_such_cart(client: Client, cart: str, a
     """Whatever they call; unknown carts answer the same."""
     client.post(f"{cart}/add", json=SOAP)
     ben = as_user("ben")
-    for path in (cart, f"{cart}/events", f"{cart}/price-history/soap", f"{cart}?version=1"):
+    for path in (cart, f"{cart}/events", f"{cart}/price-history/soap", f"{cart}/evidence/soap", f"{cart}?version=1"):
         assert problem(client.get(path, headers=ben)) == (404, "unknown_cart")
     for call in ("undo", "redo", "checkout/start"):
         assert problem(client.post(f"{cart}/{call}", headers=ben)) == (404, "unknown_cart")
@@ -252,6 +253,20 @@ def test_product_ids_may_hold_anything(client: Client, cart: str) -> None:
     client.post(f"{cart}/add", json={**SOAP, "productId": "100% Seife Öl"})
     assert client.get(f"{cart}/price-history/100%25%20Seife%20%C3%96l").json()["priceHistory"][0]["priceCents"] == 2900
     assert "/" in product
+
+
+def test_the_evidence_is_given_with_its_proofs(tmp_path: Path, cart: str, clock: Any) -> None:
+    """What happened, and a proof for every event that is sealed; none for a product that was never there."""
+    store = CartStore.open(tmp_path / "store", clock=clock)
+    with running(create_app(Settings(Path("unused")), store)) as client:
+        client.post(f"{cart}/add", json=SOAP)
+        store.seal()
+        client.post(f"{cart}/add", json={**SOAP, "priceCents": 3900})
+        document = client.get(f"{cart}/evidence/soap").json()
+        assert document["sentences"][1].endswith("changed from 29.00 USD to 39.00 USD (re-added) (event 3).")
+        assert [check_proof(each["proof"]) for each in document["events"] if each["proof"]] == [[]]
+        assert [each["proof"] is None for each in document["events"]] == [False, True, True]
+        assert problem(client.get(f"{cart}/evidence/tea")) == (409, "unknown_product")
 
 
 def test_a_guests_cart_is_merged_at_log_in(client: Client, cart: str, as_user: Headers, token: Any) -> None:
