@@ -1,12 +1,12 @@
 """The derived tables as a page: what a row is, its key, and every column with type, unit and meaning.
 
-``python -m pipelines.tables.listing docs/metrics.md`` puts it into the page, below the line that is MARK.
+``python -m pipelines.tables.listing < docs/metrics.md > metrics.new`` reads the page and writes it with the listing
+below the line that is MARK.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -54,5 +54,4 @@ def _kind(dtype: Any) -> str:
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    place.write_text(put_into(place.read_text("utf-8")), "utf-8")
+    sys.stdout.write(put_into(sys.stdin.read()))

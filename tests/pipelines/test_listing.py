@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
 
 def test_the_page_has_the_tables_as_they_are() -> None:
-    """docs/metrics.md is what the code writes: run ``python -m pipelines.tables.listing docs/metrics.md``."""
+    """docs/metrics.md is what ``python -m pipelines.tables.listing < docs/metrics.md`` writes."""
     page = PAGE.read_text("utf-8")
     assert page == put_into(page)
 
