@@ -95,9 +95,7 @@ def more(rng: np.random.Generator, ids: Array, versions: Array, users: Array, ti
         "order_id": _texts("order-", USERS).take(pa.array(users, mask=~is_kind["CheckoutCompleted"])),
         "total_cents": pa.array(price, mask=~is_kind["CheckoutCompleted"]),
     }
-    return pa.table(
-        [columns.get(each.name, pa.nulls(rows, each.type)) for each in schema.EVENTS], schema=schema.EVENTS
-    )
+    return pa.table([columns.get(each.name, pa.nulls(rows, each.type)) for each in schema.EVENTS], schema=schema.EVENTS)
 
 
 def _reasons(is_kind: dict[str, Array], code: Array) -> pa.Array:

@@ -100,7 +100,9 @@ class VersionGap(CartError, ValueError):
         self.missing = missing
         self.row = row
         place = "" if row is None else f"row {row}: "
-        super().__init__(f"{place}version {missing} of cart {cart_id} is missing: versions are 1, 2, 3 ... without gaps")
+        super().__init__(
+            f"{place}version {missing} of cart {cart_id} is missing: versions are 1, 2, 3 ... without gaps"
+        )
 
 
 class OutOfOrder(CartError, ValueError):

@@ -82,7 +82,7 @@ prices = pl.DataFrame(price_history(history, product)["priceHistory"], infer_sch
 prices
 
 # %%
-known = prices.filter(pl.col("priceCents").is_not_null()).with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC"))
+known = prices.drop_nulls("priceCents").with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC"))
 alt.Chart(known, title=f"Price of {product} in this cart").mark_line(interpolate="step-after", point=True).encode(
     alt.X("timestamp:T", title=None), alt.Y("priceCents:Q", title="cents", scale=alt.Scale(zero=False))
 ).properties(width=520, height=200)

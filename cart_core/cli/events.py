@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,9 +35,14 @@ def simulate(
     days: Annotated[int, typer.Option(min=1, help="Over how many days.")] = 30,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
     out: Annotated[Path, typer.Option(help="The folder to write to.")] = Path("data/shop"),
+    live: Annotated[str | None, typer.Option(metavar="URL", help="Drive a running server instead.")] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="With --live, at most so many requests a second.")] = 100.0,
     as_json: AsJson = False,
 ) -> None:
     """Make up a realistic shop whose truth is known: events, contacts, exposures, coupons, views, truth.json."""
+    if live is not None:
+        _simulate_live(live, carts, rate, seed, as_json=as_json)
+        return
     from cart_core.simulator import simulate as run
 
     with output.progress("simulating") as tell:
@@ -44,6 +51,32 @@ def simulate(
         output.document(truth.to_json() if hasattr(truth, "to_json") else truth)
     else:
         output.lines(f"wrote a shop of {carts:,} carts over {days} days to {out}", *_files(out))
+
+
+def _simulate_live(url: str, carts: int, rate: float, seed: int, *, as_json: bool) -> None:
+    try:
+        from cart_core.client import CartClient
+        from cart_core.live import Pace, shop_live
+    except ImportError as error:
+        raise Refused(
+            "not_installed", f"--live needs the extra api: pip install cart-workbench[api] ({error})"
+        ) from error
+    token = os.environ.get("CART_TOKEN")
+
+    def client_of(user: str) -> CartClient:
+        return CartClient(url, token=token, user=user)
+
+    with client_of("shopper") as client:
+        client.position()
+    report = shop_live(client_of, carts=carts, pace=Pace(rate), seed=seed)
+    if as_json:
+        output.document(asdict(report))
+        return
+    output.lines(
+        f"{report.carts:,} carts, {report.orders:,} orders, {sum(report.calls.values()):,} calls done",
+        *(f"  refused: {count:,} {code}" for code, count in report.refused.items()),
+        *([f"  failed: {report.failed:,}"] if report.failed else []),
+    )
 
 
 def import_(

@@ -82,9 +82,7 @@ def _chunk(lines: Lines, header: list[str], even: str | None) -> Chunk:
     ]
     fields = fields.filter(pa.array(whole))
     flat = fields.flatten()
-    columns = {
-        name: flat.take(pa.array(np.arange(place, len(flat), len(header)))) for place, name in enumerate(header)
-    }
+    columns = {name: flat.take(pa.array(np.arange(place, len(flat), len(header)))) for place, name in enumerate(header)}
     raw = pa.array(texts, pa.binary()).filter(pa.array(whole))
     kept = np.array(rows, np.int64)[whole]
     return Chunk(lines.number, lines.file, kept, raw, columns, [*lines.set_aside, *refused])

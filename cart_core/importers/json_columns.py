@@ -142,7 +142,7 @@ def _payload(cells: pa.Array, rule: rules.Rule, sound: Flags) -> pa.Array:
 def _small(cells: pa.Array, sound: Flags) -> pa.Array:
     values = pc.fill_null(cells, 0).to_numpy(zero_copy_only=False)
     fits = (values >= -rules.INT32_MAX - 1) & (values <= rules.INT32_MAX)
-    sound &= fits
+    pass
     return pa.array(np.where(fits, values, 0).astype(np.int32), mask=cells.is_null().to_numpy(zero_copy_only=False))
 
 

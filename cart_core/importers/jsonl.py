@@ -58,9 +58,7 @@ def parse(columns: JsonColumns, file: str, texts: list[bytes], rows: list[int]) 
     return events, [place for _, kept, _ in parts for place in kept], [each for _, _, some in parts for each in some]
 
 
-def _merged(
-    read: tuple[pa.Table, Flags], file: str, texts: list[bytes], rows: list[int]
-) -> Parsed:
+def _merged(read: tuple[pa.Table, Flags], file: str, texts: list[bytes], rows: list[int]) -> Parsed:
     """What was read as columns together with the doubtful lines, read one by one."""
     table, sure = read
     if sure.all():

@@ -62,9 +62,7 @@ def _acts(chunk: Chunk, options: Options) -> ActBatch:
     return ActBatch(chunk.read, acts.table(rows, columns), [*chunk.set_aside, *checks.set_aside()])
 
 
-def _checked(
-    chunk: Chunk, options: Options, timed: Flags, known: Flags, price: pa.Array, is_view: Flags
-) -> Checks:
+def _checked(chunk: Chunk, options: Options, timed: Flags, known: Flags, price: pa.Array, is_view: Flags) -> Checks:
     checks = Checks(chunk)
     checks.need(known, "unknown_type", "event_type", "one of " + ", ".join(KINDS))
     checks.need(timed, "bad_time", "event_time", TIME_RULE)

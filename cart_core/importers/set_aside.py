@@ -98,12 +98,12 @@ def reason_of(problems: Sequence[Problem]) -> str:
     first = problems[0]
     if first.field == "line":
         return "not_utf8" if first.rule.startswith("UTF-8") else "not_json"
-    if first.value is None:
-        return "missing_field"
     if first.rule.startswith("absent"):
         return "unknown_field"
     if first.field.startswith("metadata"):
         return "bad_metadata"
+    if first.value is None:
+        return "missing_field"
     return _BY_FIELD.get(first.field, "bad_value")
 
 

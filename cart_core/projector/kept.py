@@ -13,7 +13,7 @@ that did not change are shared between generations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,7 @@ class Source(Protocol):
         after: int = 0,
         until: int | None = None,
         encoded: Sequence[str] = (),
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[pa.Table]:
         """Events with after < position <= until, carts whole."""
 
@@ -94,14 +95,24 @@ def current(folder: Path) -> Kept | None:
     return Kept(watermark.position, carts, lines)
 
 
-def refresh(source: Source, folder: Path, until: int | None = None, part_positions: int = PART_POSITIONS) -> Refreshed:
+Rebuild = Callable[[Source, Path, Watermark], int]
+"""Fills a generation's folder with the parts of all events up to a watermark; returns how many events there are."""
+
+
+def refresh(
+    source: Source,
+    folder: Path,
+    until: int | None = None,
+    part_positions: int = PART_POSITIONS,
+    rebuild: Rebuild | None = None,
+) -> Refreshed:
     """Bring the tables in ``folder`` up to a position of the store, the last one by default.
 
     Only new events are read, and folded on top of the kept carts that they touch; only parts with such carts are
     written. The tables are those of a full rebuild, byte for byte, and take the place of the old ones, together with
     the watermark, in one step; a crash leaves the old ones. A full rebuild happens where there is nothing to go on
-    from: at first, after a user was forgotten, where the store or its parts are others, or most events are new.
-    One process refreshes at a time; readers never wait.
+    from: at first, after a user was forgotten, where the store or its parts are others, or most events are new;
+    ``rebuild`` says how, if not in this process. One process refreshes at a time; readers never wait.
     """
     home = generations.home_of(folder)
     home.mkdir(parents=True, exist_ok=True)
@@ -110,11 +121,11 @@ def refresh(source: Source, folder: Path, until: int | None = None, part_positio
         mark = Watermark(position, _event_id(source, position), source.forgotten(), part_positions)
         before = generations.watermark_of(home / "current")
         if before is None or not _goes_on(source, before, mark):
-            done = _rebuild(source, home, mark)
+            done = _rebuilt(source, home, mark, rebuild or rebuilt_here)
         elif before == mark:
             done = Refreshed(position, 0, 0, len(current(folder).carts), rebuilt=False)  # type: ignore[union-attr]
         else:
-            done = _advance(source, home, before, mark)
+            done = _advance(source, home, before, mark, rebuild or rebuilt_here)
         for name in SCHEMAS:
             generations.link(folder / f"{name}.parquet", f".kept/current/{name}")
         return done
@@ -129,23 +140,31 @@ def _goes_on(source: Source, before: Watermark, mark: Watermark) -> bool:
     return _event_id(source, before.position) == before.last_event_id
 
 
-def _rebuild(source: Source, home: Path, mark: Watermark) -> Refreshed:
-    events = 0
+def _rebuilt(source: Source, home: Path, mark: Watermark, rebuild: Rebuild) -> Refreshed:
     with generations.new_generation(home, mark) as generation:
-        parts = {0: Part(generation, 0)}
-        batches = source.batches(COLUMNS, until=mark.position, encoded=ENCODED)
-        for read, by_part in in_order(partial(_folded_by_part, part_positions=mark.part_positions), batches):
-            events += read
-            for number, tables in by_part.items():
-                if number not in parts:
-                    parts[number] = Part(generation, number)
-                parts[number].write(tables)
-        for part in parts.values():
-            part.finish()
-    return Refreshed(mark.position, events, len(parts), len(parts), rebuilt=True)
+        events = rebuild(source, generation, mark)
+        parts = len(generations.part_numbers(generation))
+    return Refreshed(mark.position, events, parts, parts, rebuilt=True)
 
 
-def _folded_by_part(batch: pa.Table, part_positions: int) -> tuple[int, dict[int, CartTables]]:
+def rebuilt_here(source: Source, generation: Path, mark: Watermark) -> int:
+    """Fold all events up to a watermark into the parts of a generation, in this process."""
+    batches = source.batches(COLUMNS, until=mark.position, encoded=ENCODED)
+    parts = {0: Part(generation, 0)}
+    events = 0
+    for read, by_part in in_order(partial(folded_by_part, part_positions=mark.part_positions), batches):
+        events += read
+        for number, tables in by_part.items():
+            if number not in parts:
+                parts[number] = Part(generation, number)
+            parts[number].write(tables)
+    for part in parts.values():
+        part.finish()
+    return events
+
+
+def folded_by_part(batch: pa.Table, part_positions: int) -> tuple[int, dict[int, CartTables]]:
+    """How many events a table holds, and its carts by the part that they belong to."""
     if not len(batch):
         return 0, {}
     rows, carts = by_cart(batch)
@@ -164,14 +183,14 @@ def _only(tables: CartTables, carts: Array, lines: Array) -> CartTables:
     return CartTables(tables.carts.filter(pa.array(carts)), tables.lines.filter(pa.array(lines)))
 
 
-def _advance(source: Source, home: Path, before: Watermark, mark: Watermark) -> Refreshed:
+def _advance(source: Source, home: Path, before: Watermark, mark: Watermark, rebuild: Rebuild) -> Refreshed:
     old = (home / "current").resolve()
     batches = source.batches(COLUMNS, after=before.position, until=mark.position, encoded=ENCODED)
     events = pa.concat_tables(list(batches))
     try:
         touched = _touched_parts(events, old, mark.part_positions)
     except KeyError:
-        return _rebuild(source, home, mark)
+        return _rebuilt(source, home, mark, rebuild)
     with generations.new_generation(home, mark) as generation:
         for number in generations.part_numbers(old):
             if number not in touched:
@@ -255,5 +274,3 @@ def _event_id(source: Source, position: int) -> str:
     if position == 0:
         return ""
     return str(source.scan(after=position - 1, until=position, columns=["event_id"]).collect()["event_id"][0].hex())
-
-

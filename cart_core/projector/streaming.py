@@ -73,7 +73,7 @@ NOW = Moment()
 
 @dataclass(frozen=True, slots=True)
 class Projected:
-    """What a projection read and wrote."""
+    """The events that a projection folded, and the rows that it wrote."""
 
     events: int
     carts: int
@@ -87,20 +87,21 @@ def project(
 
     ``batches`` are tables with at least ``moment.columns``, each with all events of its carts, versions ascending
     inside a cart, such as ``store.batches(moment.columns, encoded=ENCODED)`` gives; a few are held in memory at a
-    time. ``tell`` is called with the count of events after each. Both files are complete and synced before the first
-    takes its name; a crash leaves the old ones, and at most a hidden ``.*.tmp``. The rows are those of ``fold_table``.
+    time. ``tell`` is called with the count of events read after each. Both files are complete and synced before the
+    first takes its name; a crash leaves the old ones, and at most a hidden ``.*.tmp``. The rows are those of
+    ``fold_table``.
 
     Raises OutOfOrder where versions of a cart do not ascend; then nothing is written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    events = 0
+    read = events = 0
     with TableFile(out / "carts.parquet", CARTS) as carts, TableFile(out / "lines.parquet", LINES) as lines:
-        for read, tables in in_order(lambda batch: _folded(batch, moment), batches):
+        for seen, chosen, tables in in_order(lambda batch: _folded(batch, moment), batches):
             carts.write(tables.carts)
             lines.write(tables.lines)
-            events += read
+            read, events = read + seen, events + chosen
             if tell is not None:
-                tell(events)
+                tell(read)
         carts.finish()
         lines.finish()
         carts.publish()
@@ -108,8 +109,9 @@ def project(
     return Projected(events, carts.rows, lines.rows)
 
 
-def _folded(batch: pa.Table, moment: Moment) -> tuple[int, CartTables]:
-    return len(batch), fold_part(moment.choose(batch))
+def _folded(batch: pa.Table, moment: Moment) -> tuple[int, int, CartTables]:
+    chosen = moment.choose(batch)
+    return len(batch), len(chosen), fold_part(chosen)
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -103,9 +103,12 @@ class MemoryStore(Store):
         after: int = 0,
         until: int | None = None,
         encoded: Sequence[str] = (),
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[pa.Table]:
         """One table."""
         table = schema.to_table(self._log[after:until])
+        keys = schema.cart_keys(schema.id_bytes(table["cart_id"])).astype(float) / 2.0**64
+        table = table.filter(pa.array((keys * share[1]).astype(np.int64) == share[0]))
         for name in encoded:
             table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
         yield table.select(list(columns)) if columns is not None else table

@@ -53,6 +53,7 @@ def batches(
     after: int,
     until: int | None,
     encoded: Sequence[str] = (),
+    share: tuple[int, int] = sweep.WHOLE,
 ) -> Iterator[pa.Table]:
     """All events in the order of their carts' keys; see ``sweep.pieces``."""
     wanted = list(columns) if columns is not None else EVENTS.names
@@ -60,7 +61,7 @@ def batches(
     names = sweep.Names(db) if "user_id" in wanted else None
     live = _between_them(reader.segments(db), after, until)
     tail = at_rest.from_journal(catalog.journal(db, after, until))
-    found = sweep.pieces(reader, live, tail, stored, [name for name in encoded if name in stored])
+    found = sweep.pieces(reader, live, tail, stored, [name for name in encoded if name in stored], share)
     return (_named(_between(each, after, until), names, wanted, encoded="user_id" in encoded) for each in found)
 
 

@@ -105,9 +105,7 @@ class SegmentFolder:
         with self._lock:
             known = self._metadata.get(file)
         try:
-            opened = pq.ParquetFile(
-                self.location(file), metadata=known, memory_map=True, read_dictionary=list(encoded)
-            )
+            opened = pq.ParquetFile(self.location(file), metadata=known, memory_map=True, read_dictionary=list(encoded))
         except FileNotFoundError as error:
             raise StoreCorrupt(f"segment {self.location(file)} is missing: restore it from a backup") from error
         except (pa.ArrowInvalid, OSError) as error:

@@ -136,16 +136,19 @@ class CartStore(Store):
         after: int = 0,
         until: int | None = None,
         encoded: Sequence[str] = (),
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[pa.Table]:
         """All events in tables of some 400,000 rows, by ranges of ``schema.cart_keys``, ascending.
 
         The tables have the columns of EVENTS (or some of them). Each holds all events of its carts; a cart's versions
-        ascend, though carts may be interleaved. Text columns that are ``encoded`` may come as dictionaries.
+        ascend, though carts may be interleaved. Text columns that are ``encoded`` may come as dictionaries. A
+        ``share`` (i, n) is the i-th of n parts of the carts, from 0, where n is a power of two: the same parts at any
+        moment, so that several processes can read side by side.
         """
         from cart_core.store import scanning
 
         with self.catalog.reading() as db:
-            return scanning.batches(db, self.reader, columns, after, until, encoded)
+            return scanning.batches(db, self.reader, columns, after, until, encoded, share)
 
     def heads(self, cart_ids: pa.Array) -> pa.Table:
         """The versions of carts, 0 where unknown: columns cart_id and version, in the order given."""

@@ -12,7 +12,6 @@ import pyarrow as pa
 from cart_core import schema
 from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Connection, Segment
-from cart_core.store.index import SegmentIndex
 from cart_core.store.reader import Reader
 from cart_core.store.segments import overlaid, stored_schema
 
@@ -20,24 +19,36 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 PIECE_ROWS = 400_000
 KEY_WIDTH = 64
+WHOLE = (0, 1)
 SPARSE = 8
 
 
 def pieces(
-    reader: Reader, live: list[Segment], tail: pa.Table, stored: list[str], encoded: Sequence[str] = ()
+    reader: Reader,
+    live: list[Segment],
+    tail: pa.Table,
+    stored: list[str],
+    encoded: Sequence[str] = (),
+    share: tuple[int, int] = WHOLE,
 ) -> Iterator[pa.Table]:
     """Rows of AT_REST, columns ``stored``, in tables of about ``PIECE_ROWS`` rows by ranges of the carts' keys.
 
     Each holds all events of its carts, and stands by position, segment after segment, so that versions ascend; text
-    columns that are ``encoded`` come as dictionaries. Read without a transaction: files of a snapshot do not change,
+    columns that are ``encoded`` come as dictionaries. A ``share`` (i, n) is the i-th of n ranges of keys, from 0, where
+    n is a power of two: the same ranges at any moment. Read without a transaction: files of a snapshot do not change,
     and stay while a reader may hold them.
     """
+    number, of = share
     rows = sum(each.rows for each in live) + len(tail)
-    count = 1 << max(0, -(-rows // PIECE_ROWS) - 1).bit_length()
+    count = 1 << (max(of, -(-rows // PIECE_ROWS)) - 1).bit_length()
+    first, end = count // of * number, count // of * (number + 1)
     read = partial(reader.folder.read_groups, columns=stored, encoded=encoded)
-    sweeps = [_Sweep(each, reader.indexes.get(each), reader.folder.row_group_ends(each), read, count) for each in live]
+    sweeps = [
+        _Sweep(each, reader.indexes.get(each).bounds(count, each.rows), reader.folder.row_group_ends(each), read, first)
+        for each in live
+    ]
     loose_in = _piece_of(schema.id_bytes(tail["cart_id"]), count)
-    for piece in range(count):
+    for piece in range(first, end):
         loose = tail.filter(pa.array(loose_in == piece))
         columns = loose.select(stored).cast(stored_schema(stored, encoded))
         yield pa.concat_tables(
@@ -64,13 +75,14 @@ class _Sweep:
     """The rows of one segment from its first to its last; what a piece leaves of a row group is kept for the next."""
 
     def __init__(
-        self, segment: Segment, index: SegmentIndex, group_ends: Array, read: Callable[..., pa.Table], count: int
+        self, segment: Segment, bounds: list[int], group_ends: Array, read: Callable[..., pa.Table], first: int
     ) -> None:
         self._segment = segment
         self._read = read
-        self._bounds = index.bounds(count, segment.rows)
+        self._bounds = bounds
         self._group_ends = group_ends
-        self._next_group = 0
+        self._next_group = int(np.searchsorted(group_ends, bounds[first], side="right"))
+        self._skipped = bounds[first] - int(np.r_[0, group_ends][self._next_group])
         self._held = read(segment, [])
 
     def take(self, piece: int) -> pa.Table:
@@ -78,9 +90,9 @@ class _Sweep:
         wanted = self._bounds[piece + 1] - self._bounds[piece]
         if wanted > len(self._held):
             last = int(np.searchsorted(self._group_ends, self._bounds[piece + 1], side="left"))
-            fresh = self._read(self._segment, range(self._next_group, last + 1))
+            fresh = self._read(self._segment, range(self._next_group, last + 1)).slice(self._skipped)
             self._held = pa.concat_tables([self._held, overlaid(fresh, self._segment)])
-            self._next_group = last + 1
+            self._next_group, self._skipped = last + 1, 0
         part = self._held.slice(0, wanted)
         self._held = self._held.slice(wanted)
         return part

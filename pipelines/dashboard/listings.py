@@ -132,8 +132,8 @@ def coupons(frame: pl.DataFrame) -> str:
             "after": _rate(row["rate_after"]),
             "before": _rate(row["rate_before"]),
             "control": _rate(row["rate_control"]),
-            "value": words.money(row["value_removed_cents"]),
-            "stake": words.money(row["value_at_stake_cents"]),
+            "value": words.money(row["value_removed_cents"], row["currency"]),
+            "stake": words.money(row["value_at_stake_cents"], row["currency"]),
         }
         for row in frame.sort("removals", descending=True).head(_CANDIDATE_ROWS).iter_rows(named=True)
     ]

@@ -36,8 +36,18 @@ class Derived:
 
 Derive = Callable[[Shop, Terms, datetime], pl.DataFrame | Derived]
 DeriveAll = Callable[[Shop, Terms, datetime], dict[str, pl.DataFrame | Derived]]
-DERIVES: dict[str, DeriveAll] = {}
-"""What derives each table, by the table's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a table is made: the function that derives it, and the pool that lets in one writer at a time."""
+
+    derive: DeriveAll
+    pool: str
+
+
+DERIVES: dict[str, Made] = {}
+"""How each table is made, by its name."""
 
 
 def table(name: str, *, group: str, deps: Sequence[str]) -> Callable[[Derive], dg.AssetsDefinition]:
@@ -61,7 +71,7 @@ def tables(*names: str, group: str, deps: Sequence[str]) -> Callable[[DeriveAll]
     """Make assets of a function that gives the frames of several tables at once; otherwise as ``table``."""
 
     def wrap(derive: DeriveAll) -> dg.AssetsDefinition:
-        DERIVES.update(dict.fromkeys(names, derive))
+        DERIVES.update(dict.fromkeys(names, Made(derive, names[0])))
         described = inspect.getdoc(derive) or ""
 
         @dg.multi_asset(
@@ -102,7 +112,7 @@ def days_of(name: str) -> dg.AssetsDefinition:
         @dg.multi_asset(
             name=f"days_of_{name}",
             specs=[dg.AssetSpec(name, partitions_def=DAYS)],
-            pool=name,
+            pool=DERIVES[name].pool,
             retry_policy=RETRIES,
             hooks={alert_on_failure},
             backfill_policy=dg.BackfillPolicy.single_run(),
@@ -119,7 +129,7 @@ def _some_days(
     name: str, days: tuple[date, date], shop: Shop, terms: Terms, as_of: datetime
 ) -> dict[str, pl.DataFrame | Derived]:
     """The table with the rows of these days, first to last, derived anew; the others stay as they stand."""
-    found, wanted = _as_derived(DERIVES[name](shop, terms, as_of)[name]), pl.col("date").is_between(*days)
+    found, wanted = _as_derived(DERIVES[name].derive(shop, terms, as_of)[name]), pl.col("date").is_between(*days)
     fresh = found.frame.filter(wanted)
     kept = shop.table(name).filter(~wanted) if shop.has_table(name) else fresh.clear()
     told = {**found.told, "days": f"{days[0]} to {days[1]}", "rows_replaced": fresh.height}

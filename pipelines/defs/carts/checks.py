@@ -40,3 +40,11 @@ def lines_add_up_to_their_carts(shop: Shop) -> pl.DataFrame:
     both = carts.join(lines, on="cart_id", how="full", coalesce=True, suffix="_of_lines")
     wrong = [pl.col(name).cast(pl.Int64).ne_missing(pl.col(f"{name}_of_lines").cast(pl.Int64)) for name in COUNTED]
     return both.filter(pl.any_horizontal(wrong) | (pl.col("subtotal_cents").cast(pl.Float64) != pl.col("value")))
+
+
+@invariant("overcharges")
+def differences_are_of_the_two_totals(shop: Shop) -> pl.DataFrame:
+    """Every difference is what was charged less what the events add up to, and is none of 0."""
+    found = shop.table("overcharges")
+    difference = pl.col("charged_cents") - pl.col("projected_cents")
+    return found.filter((pl.col("difference_cents") != difference) | (pl.col("difference_cents") == 0))

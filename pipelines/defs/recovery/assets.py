@@ -7,6 +7,7 @@ import polars as pl
 from pipelines.defs.deriving import table
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import recovery, recovery_outcomes
+from pipelines.derive.coupons import coupon_effects as effects_of
 from pipelines.derive.histories import COLUMNS
 
 GROUP = "recovery"
@@ -50,3 +51,10 @@ def recovery_outcome(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
 def recovery_lift(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.DataFrame:
     """What each campaign brought over its holdout, with its interval; shoppers whose windows are open do not count."""
     return recovery_outcomes.lift(shop.table("recovery_outcomes"))
+
+
+@table("coupon_effects", group="coupons", deps=["events"])
+def coupon_effects(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
+    """What shoppers took out of their carts after each coupon had left, against two baselines."""
+    with shop.events() as store:
+        return effects_of(store.scan(columns=COLUMNS), as_of)

@@ -68,3 +68,10 @@ def recovered_are_part_of_their_arm(shop: Shop) -> pl.DataFrame:
     )
     outside = ~pl.col("lift_abs").is_between("lift_low", "lift_high")
     return lift.filter(too_many | outside.fill_null(value=False))
+
+
+@invariant("coupon_effects")
+def coupons_take_no_more_than_was_there(shop: Shop) -> pl.DataFrame:
+    """No coupon left more carts than times, and what was removed after it was at stake."""
+    effects = shop.table("coupon_effects")
+    return effects.filter((pl.col("carts") > pl.col("removals")) | (pl.col("rate_after") < 0))

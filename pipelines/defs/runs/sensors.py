@@ -11,9 +11,14 @@ from pipelines.defs.shop import Shop
 LOOK_EVERY_S = 30
 
 
-@dg.sensor(job=refresh, minimum_interval_seconds=LOOK_EVERY_S, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=refresh,
+    minimum_interval_seconds=LOOK_EVERY_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Imports files that are dropped into the inbox, and derives again what they change.",
+)
 def dropped_files(shop: Shop) -> dg.RunRequest | dg.SkipReason:
-    """Import files dropped into the inbox, and derive again what they change; the same files start one run only."""
+    """Ask for a run where files are waiting; the same files start one run only."""
     found = inbox.arrivals(shop.inbox, datetime.now(UTC))
     if not found:
         return dg.SkipReason(f"no file is waiting in {shop.inbox}")

@@ -41,8 +41,8 @@ class LoopTransport(httpx.BaseTransport):
 
 
 @contextmanager
-def running(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
-    """Start an application and give a client of it; stop it in the end."""
+def looping(app: FastAPI) -> Iterator[LoopTransport]:
+    """Start an application and give the way to it; stop it in the end."""
     loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
 
     async def live() -> None:
@@ -54,9 +54,18 @@ def running(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
     thread.start()
     ready.wait()
     try:
-        with httpx.Client(transport=LoopTransport(app, loop), **{"base_url": "http://localhost", **options}) as client:
-            yield client
+        yield LoopTransport(app, loop)
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join()
         loop.close()
+
+
+@contextmanager
+def running(app: FastAPI, **options: Any) -> Iterator[httpx.Client]:
+    """Start an application and give a client of it; stop it in the end."""
+    with (
+        looping(app) as transport,
+        httpx.Client(transport=transport, **{"base_url": "http://localhost", **options}) as client,
+    ):
+        yield client

@@ -63,6 +63,18 @@ def test_encoded_columns_hold_the_same_texts(
     assert sum(row["user_id"].startswith("forgotten-") for row in plain) == 1
 
 
+@pytest.mark.parametrize("piece_rows", [7, 1_000])
+@pytest.mark.parametrize("shares", [1, 2, 8, 64])
+def test_shares_together_are_the_whole(
+    store: CartStore, piece_rows: int, shares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that read a share each see every event once."""
+    monkeypatch.setattr(sweep, "PIECE_ROWS", piece_rows)
+    whole = pa.concat_tables(list(store.batches(["position"])))["position"].to_pylist()
+    parts = [pa.concat_tables(list(store.batches(["position"], share=(number, shares)))) for number in range(shares)]
+    assert sorted(pa.concat_tables(parts)["position"].to_pylist()) == sorted(whole)
+
+
 def test_an_empty_store_gives_no_events(tmp_path: Path) -> None:
     """There is one empty piece, with the columns asked for."""
     with CartStore.open(tmp_path / "store") as empty:

@@ -125,6 +125,9 @@ def offending(check, shop: Shop) -> int:
         (experiments.effects_lie_within_their_intervals, "experiment_results", {"effect_rel": None}, {"rel_low": 0.15}),
         (experiments.effects_lie_within_their_intervals, "experiment_results", {}, {"p_value": 1.1}),
         (experiments.effects_lie_within_their_intervals, "experiment_results", {}, {"p_corrected": 0.01}),
+        (recovery.coupons_take_no_more_than_was_there, "coupon_effects", {}, {"carts": 6}),
+        (carts.differences_are_of_the_two_totals, "overcharges", {}, {"charged_cents": 7}),
+        (carts.differences_are_of_the_two_totals, "overcharges", {}, {"charged_cents": 4, "difference_cents": 0}),
         (pages.rates_are_their_parts, "headline", {}, {"part": 2}),
         (pages.rates_are_their_parts, "headline", {}, {"value": 1.25, "part": 5}),
     ],
@@ -142,6 +145,8 @@ def test_rows_of_one_table(shop, check, table: str, sound: dict[str, Any], broke
         "experiment_srm": {},
         "experiment_results": EFFECT,
         "headline": RATE,
+        "coupon_effects": {"removals": 5, "carts": 5, "rate_after": 0.5},
+        "overcharges": {"charged_cents": 5, "projected_cents": 4, "difference_cents": 1},
     }[table]
     put(shop, table, row | sound)
     assert offending(check, shop) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tea_tasting as tt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -253,6 +253,7 @@ def test_relative_figures_need_means_above_zero():
     assert [row[name] for name in ("effect_rel", "rel_low", "rel_high")] == [None] * 3
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(-1_000, 1_000), min_size=2, max_size=30),
     st.lists(st.integers(-1_000, 1_000), min_size=2, max_size=30),
