@@ -46,7 +46,7 @@ urls = st.just("https://shop.example/a.png?size=1#top") | st.text("abc/?#%é", m
 percentages = st.integers(1, 100 * rules.PERCENT_STEPS).map(lambda steps: steps / rules.PERCENT_STEPS)
 fixed_discounts = st.integers(1, 5_000) | st.integers(1, rules.EXACT_FLOAT_MAX)
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-11))])
-moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=zones)  # noqa: DTZ001 - drawn with a zone
+moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=zones)
 metadata_maps = st.dictionaries(names, texts, max_size=3)
 
 

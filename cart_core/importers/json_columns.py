@@ -47,7 +47,7 @@ class JsonColumns:
         """
         lines, sure = texts, np.ones(len(texts), bool)
         whole = b"\n".join(texts)
-        if b"null" in whole or whole.count(b"}\n{") != len(texts) - 1 or whole[:1] != b"{" or whole[-1:] != b"}":
+        if whole.count(b"}\n{") != len(texts) - 1 or whole[:1] != b"{" or whole[-1:] != b"}":
             sure = np.array([b"null" not in text and text[:1] == b"{" and text[-1:] == b"}" for text in texts], bool)
             lines = [text for text, plain in zip(texts, sure.tolist(), strict=True) if plain]
             whole = b"\n".join(lines)
@@ -142,7 +142,7 @@ def _payload(cells: pa.Array, rule: rules.Rule, sound: Flags) -> pa.Array:
 def _small(cells: pa.Array, sound: Flags) -> pa.Array:
     values = pc.fill_null(cells, 0).to_numpy(zero_copy_only=False)
     fits = (values >= -rules.INT32_MAX - 1) & (values <= rules.INT32_MAX)
-    pass
+    sound &= fits
     return pa.array(np.where(fits, values, 0).astype(np.int32), mask=cells.is_null().to_numpy(zero_copy_only=False))
 
 

@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cart_core.errors import OutOfOrder, SourceError
+from cart_core.errors import SourceError
 from cart_core.projector.columns import NEEDED, Rows, rows_of
-from cart_core.projector.grouping import Grouped, grouped
-from cart_core.projector.many import folded
+from cart_core.projector.grouping import Grouped
+from cart_core.projector.many import by_cart, carts_told, folded, tell
 from cart_core.projector.tables import CARTS, LINES, CartTables
 from cart_core.schema import EVENTS
 from pipelines.derive.frames import Frame, moment_us
@@ -68,16 +68,10 @@ def histories(
     """
     wanted = (*columns, "recorded_at") if known_at is not None else columns
     table = _known(_events(events, wanted), as_of, known_at)
-    rows = rows_of(table.select(NEEDED))
     if not len(table):
-        none = np.zeros(0, np.int64)
+        rows, none = rows_of(table.select(NEEDED)), np.zeros(0, np.int64)
         return Histories(rows, none, none, none, none, none)
-    carts = grouped(rows.id_bytes, rows.versions)
-    if carts.bad >= 0:
-        rows = rows_of(table.select(NEEDED).take(pc.sort_indices(table["version"])))
-        carts = grouped(rows.id_bytes, rows.versions)
-    if carts.bad >= 0:
-        raise _twice(rows, carts.bad)
+    rows, carts = by_cart(table.select(NEEDED), sort=True)
     cart = np.repeat(np.arange(len(carts.begins)), carts.ends - carts.begins)
     return Histories(rows, carts.order, carts.begins, carts.ends, _by_time(rows, carts, cart), cart)
 
@@ -90,8 +84,8 @@ def states(known: Histories, carts: Array, until_us: Array) -> pl.DataFrame:
     """
     if not len(carts):
         return TABLES["carts"].empty().drop("cart_id")
-    told = folded(known.rows, *_runs(known, carts, until_us))
-    return cast("pl.DataFrame", pl.from_arrow(told.carts.drop_columns("cart_id")))
+    told = carts_told(known.rows, tell(known.rows, *_runs(known, carts, until_us)))
+    return cast("pl.DataFrame", pl.from_arrow(told.drop_columns("cart_id")))
 
 
 def tables_at(known: Histories, places: Array) -> CartTables:
@@ -155,11 +149,6 @@ def _known(table: pa.Table, as_of: datetime | None, known_at: datetime | None) -
         if pc.any(late).as_py():
             table = table.filter(pc.invert(pc.fill_null(late, False)))
     return table
-
-
-def _twice(rows: Rows, row: int) -> OutOfOrder:
-    version = int(rows.versions[row])
-    return OutOfOrder(id_texts(rows.id_bytes[row : row + 1])[0], version, version)
 
 
 def _by_time(rows: Rows, carts: Grouped, cart: Array) -> Array:

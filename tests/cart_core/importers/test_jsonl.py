@@ -62,7 +62,7 @@ def line(change=None, event=None):
 
 def parse(lines):
     """(envelopes by place, reasons by place) of lines."""
-    table, kept, refused = jsonl.parse(JsonColumns(), "f", lines, list(range(len(lines))))
+    table, kept, refused = jsonl.parse(JsonColumns(["session"]), "f", lines, list(range(len(lines))))
     return dict(zip(kept, schema.to_envelopes(table), strict=True)), {each.row: each.reason for each in refused}
 
 

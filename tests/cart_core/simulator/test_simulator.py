@@ -295,7 +295,7 @@ def test_a_shop_that_cannot_be_is_refused_by_name(tmp_path, wrong, field):
 def test_a_start_without_a_zone_is_refused():
     """A start must say where it is that early."""
     with pytest.raises(Refused, match="time zone"):
-        Shop(carts=1, days=1, seed=1, start=datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+        Shop(carts=1, days=1, seed=1, start=datetime(2026, 1, 1))
 
 
 def test_the_smallest_shop_is_one_cart_on_one_day(tmp_path):
@@ -309,5 +309,5 @@ def test_the_smallest_shop_is_one_cart_on_one_day(tmp_path):
 
 def test_what_was_compiled_belongs_to_these_sources():
     """The compiled shop is renewed when any of its sources changes, not only the file of its entry."""
-    kept_for = play._cache._cache_file._source_stamp  # type: ignore[attr-defined]  # noqa: SLF001 - numba shows it nowhere else
+    kept_for = play._cache._cache_file._source_stamp  # type: ignore[attr-defined]
     assert kept_for == compiled.digest()

@@ -296,7 +296,7 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="must be longer than 0"):
         episodes(table, LATER, timedelta(0))
     with pytest.raises(ValueError, match="has no time zone"):
-        episodes(table, datetime(2026, 1, 1))  # noqa: DTZ001
+        episodes(table, datetime(2026, 1, 1))
     with pytest.raises(OutOfOrder, match="version 1"):
         episodes(to_table(cart((0, BOOK)) * 2), LATER)
     with pytest.raises(SourceError, match="columns missing"):

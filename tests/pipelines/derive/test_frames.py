@@ -85,7 +85,7 @@ def test_a_moment_without_a_zone_is_refused() -> None:
     """A clock time without a zone is no moment, and what to write instead is said."""
     for function in (utc, moment_us):
         with pytest.raises(ValueError, match="tzinfo=UTC"):
-            function(datetime(2026, 1, 1))  # noqa: DTZ001
+            function(datetime(2026, 1, 1))
 
 
 def test_missing_columns_are_named() -> None:

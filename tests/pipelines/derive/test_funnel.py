@@ -311,4 +311,4 @@ def test_contradictions_are_refused(definition: dict[str, Any], told: str) -> No
 def test_an_as_of_without_zone_is_refused() -> None:
     """A moment without a time zone is no moment."""
     with pytest.raises(ValueError, match="has no time zone"):
-        funnel(one((0, "A")), steps=["A"], as_of=datetime(2026, 1, 1))  # noqa: DTZ001
+        funnel(one((0, "A")), steps=["A"], as_of=datetime(2026, 1, 1))

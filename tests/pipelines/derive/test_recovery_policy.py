@@ -49,7 +49,7 @@ def test_an_end_of_quiet_that_the_clock_skips_is_the_skip() -> None:
 
 
 @given(
-    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
     st.sampled_from(ZONES),
     st.times(),
     st.times(),
