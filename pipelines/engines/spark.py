@@ -101,7 +101,7 @@ def rebuilt_on_spark(store: Any, generation: Path, mark: Watermark) -> int:
 def shares_for(events: int) -> int:
     """How many tasks fold so many events: a power of two, and at least one for each core that Spark has."""
     cores = session().sparkContext.defaultParallelism
-    return 1 << (max(cores, -(-events // ROWS_PER_TASK)) - 1).bit_length()
+    return int(1 << (max(cores, -(-events // ROWS_PER_TASK)) - 1).bit_length())
 
 
 def session() -> SparkSession:
