@@ -47,7 +47,7 @@ class JsonColumns:
         """
         lines, sure = texts, np.ones(len(texts), bool)
         whole = b"\n".join(texts)
-        if whole.count(b"}\n{") != len(texts) - 1 or whole[:1] != b"{" or whole[-1:] != b"}":
+        if b"null" in whole or whole.count(b"}\n{") != len(texts) - 1 or whole[:1] != b"{" or whole[-1:] != b"}":
             sure = np.array([b"null" not in text and text[:1] == b"{" and text[-1:] == b"}" for text in texts], bool)
             lines = [text for text, plain in zip(texts, sure.tolist(), strict=True) if plain]
             whole = b"\n".join(lines)
