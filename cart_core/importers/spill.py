@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 MEMORY_BYTES = 64 * 2**20
-PART_BYTES = 32 * 2**20
+PART_BYTES = 16 * 2**20
 MOST_PARTS = 256
 PREFIX = "import-"
 
@@ -25,7 +25,7 @@ class Spill:
     """Tables of one schema, divided by a column: all rows with one value in it come back in one part, in order.
 
     Up to 64 MiB stay in memory; more goes to a temporary folder in ``home``, divided so finely that a part is about
-    32 MiB at most where the rows come to ``expected_bytes``. What a crash leaves there, the next spill removes.
+    16 MiB at most where the rows come to ``expected_bytes``. What a crash leaves there, the next spill removes.
     """
 
     def __init__(self, home: Path, column: str, expected_bytes: int = 0) -> None:

@@ -84,6 +84,8 @@ class ActImport:
         """Decide and write everything, part by part; views come last."""
         for part in self._keeping.gathered.parts():
             self._take_part(part)
+            del part  # or it would stand beside the next one
+            pa.default_memory_pool().release_unused()
         fresh = self._keeping.views.commit()
         self._tally.views += fresh
         self._tally.already_known += self._view_rows - fresh

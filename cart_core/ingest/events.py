@@ -31,14 +31,11 @@ Places = np.ndarray[Any, np.dtype[np.int64]]
 class EventImport:
     """Brings batches of events into a store. Every chunk is written whole or not at all."""
 
-    def __init__(
-        self, store: Store, tally: Tally, aside: SetAsideFiles, early: Spill, chunk_rows: int = CHUNK_ROWS
-    ) -> None:
+    def __init__(self, store: Store, tally: Tally, aside: SetAsideFiles, early: Spill) -> None:
         self._store = store
         self._tally = tally
         self._aside = aside
         self._early = early
-        self._chunk_rows = chunk_rows
         self._batches: list[EventBatch] = []
         self._waiting = False
 
@@ -47,7 +44,7 @@ class EventImport:
         self._tally.rows += len(batch.events) + len(batch.set_aside)
         self._set_aside(batch.set_aside)
         self._batches.append(batch)
-        if sum(len(each.events) for each in self._batches) >= self._chunk_rows:
+        if sum(len(each.events) for each in self._batches) >= CHUNK_ROWS:
             self._admit_chunk()
 
     def finish(self) -> None:

@@ -30,7 +30,7 @@ VIEWS = pa.schema(
 """One row for each time a product was looked at; ``session`` is null where the source named none."""
 
 STAGED = VIEWS.append(pa.field("counts", pa.bool_()))
-MEMORY_LIMIT = "256MB"
+MEMORY_LIMIT = "128MB"
 LOCK = ".lock"
 FRESH = """
     FROM staged ANTI JOIN (
