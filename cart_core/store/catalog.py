@@ -245,10 +245,11 @@ def journal_heads(db: Connection) -> dict[bytes, int]:
     return {bytes(row[0]): row[1] for row in rows}
 
 
-def journal_head(db: Connection, cart_id: bytes) -> int | None:
-    """The head version of one cart in the journal, or None where it has no row there."""
-    head = db.execute("SELECT max(version) FROM journal WHERE cart_id = ?", (cart_id,)).fetchone()[0]
-    return None if head is None else int(head)
+def journal_head(db: Connection, cart_id: bytes) -> tuple[int, int]:
+    """The head version of one cart in the journal and its position; (0, 0) where it has no row there."""
+    sql = "SELECT version, position FROM journal WHERE cart_id = ? ORDER BY version DESC LIMIT 1"
+    row = db.execute(sql, (cart_id,)).fetchone()
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
 
 def journal_count(db: Connection, first: int, last: int) -> int:

@@ -40,16 +40,15 @@ class Reader:
 
     def head(self, db: Connection, cart_id: bytes) -> int:
         """The version a cart is at; 0 where the store has never seen it."""
-        newest = catalog.journal_head(db, cart_id)
-        if newest is not None:
-            return newest
-        segments = self.segments(db)
+        version, position = catalog.journal_head(db, cart_id)
         key = cart_key(cart_id)
-        for segment in reversed(segments):
+        for segment in reversed(self.segments(db)):
+            if segment.last_position < position:
+                break
             place = self.indexes.get(segment).cart(key, cart_id)
             if place is not None:
-                return place[2]
-        return 0
+                return max(version, place[2])
+        return version
 
     def heads(self, db: Connection, ids: Array) -> Array:
         """The versions of many carts, given as (n, 16) bytes."""
@@ -62,7 +61,7 @@ class Reader:
             found[order[rows]] = np.maximum(found[order[rows]], index.cart_head[places])
         newest = catalog.journal_heads(db)
         for row in np.flatnonzero(rows_in(ids, list(newest))):
-            found[row] = newest[ids[row].tobytes()]
+            found[row] = max(found[row], newest[ids[row].tobytes()])
         return found
 
     def history(self, db: Connection, cart_id: bytes, after_version: int = 0) -> list[Envelope]:
@@ -78,6 +77,10 @@ class Reader:
         for row in rows:
             row["user_id"] = names.get(row["user_key"], f"{at_rest.FORGOTTEN}{row['user_key']}")
         return [schema.from_row(row) for row in sorted(rows, key=itemgetter("version"))]
+
+    def named(self, db: Connection, stored: pa.Table) -> pa.Table:
+        """A table of AT_REST as EVENTS, its users by their ids."""
+        return at_rest.with_names(stored, catalog.user_names(db, stored["user_key"].unique().to_pylist()))
 
     def carts(self, db: Connection, ids: Array) -> pa.Table:
         """The events of many carts as AT_REST, by position."""

@@ -14,6 +14,7 @@ from cart_core.errors import ConcurrencyError, EventIdConflict, InvalidEvent, So
 from cart_core.events import Envelope
 from cart_core.projector import CartState, fold
 from cart_core.schema import EVENTS
+from cart_core.store import CartStore
 from cart_core.store.base import Store
 from tests.cart_core.store.builders import LIFE, MORE_MUGS, MUG, NO_MUG, POT, START, envelope, life, named, versions
 
@@ -51,6 +52,23 @@ def test_p2_the_version_holds_across_sealing(store: Store):
         store.append(CART, [NO_MUG], "ann", 0)
     assert store.append(CART, [NO_MUG], "ann", 2) == 3
     assert versions(store.read(CART)) == [1, 2, 3]
+
+
+def test_p2_a_bulk_batch_that_carries_a_live_cart_on_moves_its_head(tmp_path, ticking):
+    """A cart with rows in the journal may go on in a segment: no version is given twice, and none is a gap."""
+    with CartStore.open(tmp_path / "store", clock=ticking, journal_rows=0) as store:
+        store.append(CART, [MUG, POT], "ann", 0)
+        store.append_many([envelope("cart", 3, MORE_MUGS)])
+        with pytest.raises(ConcurrencyError):
+            store.append(CART, [NO_MUG], "ann", 2)
+        assert store.heads(schema.to_table([envelope("cart")])["cart_id"].combine_chunks())["version"].to_pylist() == [
+            3
+        ]
+        assert store.append_many([envelope("cart", 4, NO_MUG)]).appended == 1
+        assert store.append(CART, [MUG], "ann", 4) == 5
+        assert store.cart(CART).version == 5
+        assert versions(store.read(CART)) == [1, 2, 3, 4, 5]
+        assert store.verify().problems == []
 
 
 def test_p3_an_append_is_written_whole_or_not_at_all(store: Store):
