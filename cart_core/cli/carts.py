@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cart_core.cli import output
-from cart_core.cli.events import Cart
+from cart_core.cli.events import Cart, known
 from cart_core.cli.output import AsJson, session
-from cart_core.errors import Refused
 
 if TYPE_CHECKING:
     from cart_core.service import CartService, Changed
@@ -84,8 +83,8 @@ def _service(context: typer.Context, cart: str | None = None) -> Iterator[CartSe
     from cart_core.service import CartService
 
     with session(context).store() as store:
-        if cart is not None and not store.cart(cart).version:
-            raise Refused("unknown_cart", f"the store at {store.path} holds no cart {cart}")
+        if cart is not None:
+            known(store, cart)
         yield CartService(store)
 
 

@@ -17,6 +17,7 @@ from cart_core.errors import Refused
 
 if TYPE_CHECKING:
     from cart_core.events import Envelope
+    from cart_core.store import CartStore
 
 Cart = Annotated[str, typer.Argument(metavar="CART", help="The cart's id.")]
 
@@ -135,8 +136,8 @@ def show(
     """Show a cart: now, or as it was."""
     with session(context).store() as store:
         state = store.cart(cart, version=version, at=output.moment(at), known_at=output.moment(known_at))
-        if state.version == 0 and not store.read(cart):
-            raise Refused("unknown_cart", f"the store at {store.path} holds no cart {cart}")
+        if state.version == 0:
+            known(store, cart)
     document = state.to_json()
     output.document(document) if as_json else _print_state(document)
 
@@ -179,9 +180,14 @@ def price_history(
 
 def _history(context: typer.Context, cart: str) -> list[Envelope]:
     with session(context).store() as store:
-        envelopes = store.read(cart)
-        if not envelopes:
-            raise Refused("unknown_cart", f"the store at {store.path} holds no cart {cart}")
+        return known(store, cart)
+
+
+def known(store: CartStore, cart: str) -> list[Envelope]:
+    """The events of a cart. Raises Refused (``unknown_cart``) where the store holds none."""
+    envelopes = store.read(cart)
+    if not envelopes:
+        raise Refused("unknown_cart", f"the store at {store.path} holds no cart {cart}")
     return envelopes
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cart_core.cli import output
+from cart_core.cli.events import known
 from cart_core.cli.output import AsJson, session
-from cart_core.errors import Refused
 
 
 def register(app: typer.Typer) -> None:
@@ -35,9 +35,7 @@ def evidence(
     with session(context).store() as store:
         store.seal()
         wanted = cart if cart is not None else cart_of_order(store, order or "")
-        history = store.read(wanted)
-        if not history:
-            raise Refused("unknown_cart", f"the store at {store.path} holds no cart {wanted}")
+        history = known(store, wanted)
         document = make_pack(store, history, product, datetime.now(UTC))
     files = write_pack(document, out)
     printed = print_pdf(out / "evidence.html")

@@ -52,8 +52,7 @@ class BulkWriter:
     def _plan(self, db: Connection, table: pa.Table) -> Plan:
         def known(ids: Array) -> tuple[Array, pa.Table]:
             rows, stored = self._reader.events(db, ids)
-            names = catalog.user_names(db, stored["user_key"].unique().to_pylist())
-            return rows, at_rest.with_names(stored, names)
+            return rows, self._reader.named(db, stored)
 
         return admission.plan(table, known, lambda ids: self._reader.heads(db, ids))
 

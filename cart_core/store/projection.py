@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import pyarrow.parquet as pq
-
-from cart_core.projector import fold_table
-from cart_core.projector.tables import CARTS, LINES
+from cart_core.projector import streaming
+from cart_core.projector.columns import ENCODED
 from cart_core.store import catalog
 
 if TYPE_CHECKING:
     from cart_core.store.store import CartStore
 
-TABLES = {"carts": CARTS, "lines": LINES}
+TABLES = ("carts", "lines")
 
 
 def current(store: CartStore) -> dict[str, Path]:
@@ -35,14 +33,8 @@ def current(store: CartStore) -> dict[str, Path]:
 
 def _fold(store: CartStore, folder: Path, position: int) -> None:
     trial = folder.with_name(f"{folder.name}-{uuid4().hex[:8]}")
-    trial.mkdir(parents=True)
-    writers = {name: pq.ParquetWriter(trial / f"{name}.parquet", kind) for name, kind in TABLES.items()}
-    for events in store.batches(until=position):
-        tables = fold_table(events)
-        writers["carts"].write_table(tables.carts)
-        writers["lines"].write_table(tables.lines)
-    for writer in writers.values():
-        writer.close()
+    moment = streaming.Moment(until=position)
+    streaming.project(store.batches(moment.columns, until=position, encoded=ENCODED), trial, moment)
     try:
         trial.rename(folder)
     except OSError:

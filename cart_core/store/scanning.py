@@ -122,21 +122,21 @@ def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
 
 def status(db: Connection, reader: Reader, place: str) -> dict[str, Any]:
     """What a store holds and how it lies on disk."""
-    live = reader.segments(db)
-    last = catalog.last_batch(db)
+    live, state, batches = reader.segments(db), catalog.state(db), catalog.batches(db)
+    last = batches[-1] if batches else None
     sealed, size = sum(each.rows for each in live), sum(each.size_bytes for each in live)
     return {
         "store": place,
-        "position": catalog.state(db).position,
+        "position": state.position,
         "journal_rows": catalog.journal_count(db, 0, 2**62),
         "segments": len(live),
         "sealed_events": sealed,
         "segment_bytes": size,
         "bytes_per_event": round(size / sealed, 1) if sealed else None,
         "batches": last.batch if last else 0,
-        "chain_head": chain_head([each.sealed for each in catalog.batches(db)]).hex() if last else None,
+        "chain_head": chain_head([each.sealed for each in batches]).hex() if last else None,
         "last_sealed_at": _moment(last.sealed_us) if last else None,
-        "last_recorded_at": _moment(catalog.state(db).recorded_us) if catalog.state(db).position else None,
+        "last_recorded_at": _moment(state.recorded_us) if state.position else None,
         "users": catalog.user_count(db),
         "schema_version": int(catalog.meta(db, "schema_version") or 0),
     }

@@ -17,7 +17,7 @@ from cart_core import schema
 from cart_core.errors import StoreNotFound, StoreReadOnly
 from cart_core.events import Envelope
 from cart_core.projector import CartState
-from cart_core.store import at_rest, catalog
+from cart_core.store import catalog
 from cart_core.store.base import Clock, Store, id_of
 from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
@@ -159,8 +159,7 @@ class CartStore(Store):
     def read_many(self, cart_ids: pa.Array) -> pa.Table:
         """All events of many carts as a table of EVENTS, by position."""
         with self.catalog.reading() as db:
-            stored = self.reader.carts(db, schema.id_bytes(cart_ids))
-            return at_rest.with_names(stored, self._names(db, stored))
+            return self.reader.named(db, self.reader.carts(db, schema.id_bytes(cart_ids)))
 
     def known_ids(self, event_ids: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Per event id whether the store holds it."""
@@ -243,6 +242,3 @@ class CartStore(Store):
     def close(self) -> None:
         """Release files and connections; the store may be opened again."""
         self.catalog.close()
-
-    def _names(self, db: catalog.Connection, stored: pa.Table) -> dict[int, str]:
-        return catalog.user_names(db, stored["user_key"].unique().to_pylist())

@@ -122,8 +122,7 @@ class Writer:
         """The stored events with the ids of a request, by version."""
         ids = np.frombuffer(b"".join(row["event_id"] for row in request.rows), np.uint8).reshape(-1, 16)
         _, stored = self._reader.events(db, ids)
-        names = catalog.user_names(db, stored["user_key"].unique().to_pylist())
-        return sorted(schema.to_envelopes(at_rest.with_names(stored, names)), key=lambda each: each.version)
+        return sorted(schema.to_envelopes(self._reader.named(db, stored)), key=lambda each: each.version)
 
 
 class _Waiting:
