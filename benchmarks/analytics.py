@@ -26,7 +26,7 @@ from analytics_sql import CANDIDATES, EPISODES, EXPERIMENT, FUNNEL
 from cart_core.schema import EVENTS
 from cart_core.simulator import simulate
 from pipelines.derive.abandonment import COLUMNS, episodes
-from pipelines.derive.experiments import CATALOG, Experiment, acts, analyse
+from pipelines.derive.experiments import CATALOG, Experiment, acts, compare, first_exposures, unit_metrics
 from pipelines.derive.funnel import Funnel, attempts, step_rows
 from pipelines.derive.recovery import Inputs, Policy, candidates_of, of_carts, orders
 from pipelines.derive.shop_funnels import exposed_touches
@@ -123,7 +123,7 @@ def find_candidates(folder: Path) -> int:
 
 
 def find_effects(folder: Path) -> int:
-    """Ten metrics of one experiment, raw and adjusted."""
+    """Ten metrics of one experiment, as of its end."""
     experiment = Experiment(
         key="checkout_button",
         control="control",
@@ -131,10 +131,12 @@ def find_effects(folder: Path) -> int:
         primary=TEN_METRICS[0],
         secondary=TEN_METRICS[1:],
     )
-    columns = ("cart_id", "user_id", "timestamp", "type", "total_cents")
+    columns = ("cart_id", "version", "user_id", "timestamp", "type", "total_cents")
     done = pl.concat([acts(batch) for batch in whole_carts(folder, columns)])
     exposures = pl.read_parquet(folder / "exposures.parquet")
-    return analyse(experiment, exposures, done, as_of=END).results.height
+    exposed = first_exposures(exposures, experiment.key, experiment.variants, end=END)
+    users = unit_metrics(done, exposed.users, window=experiment.window, as_of=END)
+    return compare(users, variant="variant", control="control", metrics=experiment.metrics).height
 
 
 class Sql:

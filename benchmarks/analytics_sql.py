@@ -60,7 +60,7 @@ started AS (
 bought AS (
     SELECT user_id, variant, added_at, started_at, min(moment) AS bought_at
     FROM started LEFT JOIN (FROM touch WHERE type = 'CheckoutCompleted') AS later USING (user_id, variant)
-    WHERE at IS NULL OR started_at IS NULL OR moment BETWEEN started_at AND added_at + INTERVAL 7 DAY GROUP BY ALL
+    WHERE moment IS NULL OR started_at IS NULL OR moment BETWEEN started_at AND added_at + INTERVAL 7 DAY GROUP BY ALL
 )
 SELECT variant, added_at::DATE AS day, count(*) AS added, count(started_at) AS started, count(bought_at) AS bought,
     median(date_diff('second', added_at, started_at)) AS start_s, median(date_diff('second', started_at, bought_at))
@@ -84,7 +84,8 @@ stands AS (
     FROM events SEMI JOIN waiting USING (cart_id) WHERE product_id IS NOT NULL GROUP BY ALL
 ),
 content AS (
-    SELECT cart_id, list({product_id, product_name, quantity, price_cents}) AS lines,
+    SELECT cart_id, list(struct_pack(id := product_id, name := product_name, n := quantity, cents := price_cents))
+        AS lines,
         sum(quantity * price_cents) AS subtotal_cents
     FROM stands WHERE last_type = 'ItemAdded' GROUP BY cart_id
 ),

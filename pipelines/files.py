@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cart_core.errors import StoreNotFound
+from cart_core.projector import kept
 from pipelines.tables import INPUTS, TABLES, Table, TableError, conformed
 
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | Any
 
 ROW_GROUP_ROWS = 262_144
 STRAY_AGE_S = 86_400
+KEPT = ("carts", "lines")
 
 
 def write_table(folder: Path, name: str, frame: Frame, notes: Mapping[str, str] | None = None) -> Path:
@@ -77,7 +79,13 @@ def read_input(folder: Path, name: str) -> pl.DataFrame:
 
 
 def read_notes(folder: Path, name: str) -> dict[str, str]:
-    """The notes that a table was written with. Raises StoreNotFound where it was never written."""
+    """The notes that a table was written with; of carts and lines, which are kept in parts, the position alone.
+
+    Raises StoreNotFound where the table was never written.
+    """
+    standing = kept.current(folder) if name in KEPT else None
+    if standing is not None:
+        return {"position": str(standing.position)}
     stored = pq.read_schema(_existing(folder, name)).metadata or {}
     return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
 

@@ -85,6 +85,7 @@ class Terms(dg.ConfigurableResource["Terms"]):
     other_idle_minutes: list[int] = Field(default=[10, 1440], description="More definitions, for rates by day.")
     window_days: int = Field(default=7, gt=0, description="How long after it a checkout still counts.")
     time_zone: str = Field(default="UTC", description="The zone whose days daily tables count in (IANA name).")
+    engine: str = Field(default="local", description="Where carts are folded when all are: local or spark.")
     campaign: str = Field(default="recovery", description="The recovery campaign; each draws its own holdout.")
     holdout: float = Field(default=0.1, ge=0, le=1, description="The share of shoppers who are never written to.")
     min_value_cents: int = Field(default=0, ge=0, description="Carts worth less are not written about.")

@@ -20,7 +20,8 @@ HOUR = timedelta(minutes=60)
 WEEK = timedelta(days=7)
 US_PER_S = 1_000_000
 EPISODES = TABLES["abandonment_episodes"]
-RECOVERED, RESUMED, LOST, OPEN = "recovered", "resumed", "lost", "open"
+RECOVERED = "recovered"
+OUTCOMES = (RECOVERED, "resumed", "lost", "open")
 
 
 def episodes(
@@ -155,46 +156,55 @@ def _spans(spans: list[timedelta]) -> list[int]:
 
 
 def _told(known: Histories, found: Silences, as_of_us: int, window_us: int) -> pl.DataFrame:
-    outcome, resolved = _outcomes(found, as_of_us, window_us)
     state = states(known, found.cart, found.state_us)
-    told = state.select(
-        "line_count",
-        "unit_count",
-        "currency",
-        "subtotal_cents",
-        "discount_cents",
+    order = np.lexsort((found.last_us, found.idle_us, found.cart))
+    order = order[state["unit_count"].to_numpy()[order] > 0]
+    found = found.where(order)
+    outcome, resolved = _outcomes(found, as_of_us, window_us)
+    recovered = outcome == OUTCOMES.index(RECOVERED)
+    number, last = _numbered(found)
+    return state.select(pl.all().gather(order)).select(
         known.cart_ids(found.cart),
+        pl.Series("episode_no", number, dtype=pl.Int32),
         known.users(found.cart),
-        value_cents="total_cents",
-        last_version="version",
-        stage=pl.when(pl.col("checkout_started_at").is_null()).then(pl.lit("cart")).otherwise(pl.lit("checkout")),
         idle_s=pl.Series(found.idle_us // US_PER_S),
         last_activity_at=moments(found.last_us),
         abandoned_at=moments(found.abandoned_us),
-        outcome=pl.Series(outcome, dtype=pl.String),
+        stage=pl.when(pl.col("checkout_started_at").is_null()).then(pl.lit("cart")).otherwise(pl.lit("checkout")),
+        line_count="line_count",
+        unit_count="unit_count",
+        currency="currency",
+        subtotal_cents="subtotal_cents",
+        discount_cents="discount_cents",
+        value_cents="total_cents",
+        last_version="version",
+        outcome=pl.Series(OUTCOMES).gather(outcome),
         resumed_at=moments(found.resumed_us, found.resumed_us != NEVER),
-        recovered_at=moments(found.completed_us, outcome == RECOVERED),
+        recovered_at=moments(found.completed_us, recovered),
         resolved_at=moments(resolved, resolved != NEVER),
         mature=pl.Series(as_of_us - found.abandoned_us >= window_us),
+        recovery_s=_spans_s(found.completed_us - found.abandoned_us, recovered),
+        credited=pl.Series(last & recovered),
     )
-    return _numbered(told.filter(pl.col("unit_count") > 0))
 
 
 def _outcomes(found: Silences, as_of_us: int, window_us: int) -> tuple[Array, Array]:
-    """The outcome of each silence, and when it became final; NEVER while open."""
+    """The outcome of each silence, as its place in OUTCOMES, and when it became final; NEVER while open."""
     over = found.abandoned_us + window_us
     conditions = [found.completed_us <= over, found.resumed_us <= over, over <= as_of_us]
-    outcome = np.select(conditions, [RECOVERED, RESUMED, LOST], OPEN)
+    outcome = np.select(conditions, [0, 1, 2], 3)
     resolved = np.select(conditions, [found.completed_us, found.resumed_us, over], NEVER)
     return outcome, resolved
 
 
-def _numbered(told: pl.DataFrame) -> pl.DataFrame:
-    cart = ["cart_id", "idle_s"]
-    number = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over(cart, order_by="last_activity_at")
-    last = pl.col("last_activity_at") == pl.col("last_activity_at").max().over(cart)
-    return told.with_columns(
-        episode_no=number,
-        credited=last & (pl.col("outcome") == RECOVERED),
-        recovery_s=(pl.col("recovered_at") - pl.col("abandoned_at")).dt.total_microseconds() / US_PER_S,
-    ).select(EPISODES.schema.names())
+def _numbered(found: Silences) -> tuple[Array, Array]:
+    """The number of each silence in its cart and definition, which stand together, and whether it is the last."""
+    changes = (found.cart[1:] != found.cart[:-1]) | (found.idle_us[1:] != found.idle_us[:-1])
+    starts = np.concatenate([[True], changes])[: len(found.cart)]
+    last = np.concatenate([changes, [True]])[: len(found.cart)]
+    place = np.arange(len(found.cart))
+    return place - np.maximum.accumulate(np.where(starts, place, 0)) + 1, last
+
+
+def _spans_s(spans_us: Array, where: Array) -> pl.Series:
+    return pl.Series(np.where(where, spans_us, 0) / US_PER_S).set(pl.Series(~where), None)

@@ -1,25 +1,49 @@
-"""Carts as the fold of their events."""
+"""Carts as the fold of their events, and the orders that do not add up."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
+import dagster as dg
 import polars as pl
 
-from cart_core.projector import fold_table
-from pipelines.defs.deriving import Derived, table, tables
+from cart_core.projector.kept import Refreshed
+from pipelines.defs.alerts import alert_on_failure
+from pipelines.defs.deriving import RETRIES, preview, specified, table
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive.histories import COLUMNS
 from pipelines.derive.overcharges import overcharges as overcharges_of
+from pipelines.engines import engine
+from pipelines.files import KEPT, scan_table
 from pipelines.tables import TABLES
 
-GROUP = "carts"
+ABOUT = "Every cart and every live line as all events make them; only carts that new events touch are folded again."
 
 
-@tables("carts", "lines", group=GROUP, deps=["events"])
-def carts(shop: Shop, _terms: Terms, _as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
-    """Every cart and every live line as all events make them: the fold, bucket by bucket."""
+@dg.multi_asset(
+    name="carts",
+    specs=[specified(name, ABOUT, "carts", ["events"]) for name in KEPT],
+    pool="carts",
+    retry_policy=RETRIES,
+    hooks={alert_on_failure},
+)
+def carts(shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
+    """Bring carts and lines up to the store's last event."""
     with shop.events() as store:
-        folded = [fold_table(events) for events in store.batches()]
-    return {name: pl.concat([pl.DataFrame(getattr(each, name)) for each in folded]) for name in ("carts", "lines")}
+        done: Refreshed = engine(terms.engine).refresh(store, shop.derived)
+    for name in KEPT:
+        rows = scan_table(shop.derived, name)
+        yield dg.MaterializeResult(
+            asset_key=name,
+            metadata={
+                "dagster/row_count": rows.select(pl.len()).collect().item(),
+                "preview": dg.MetadataValue.md(preview(rows.head().collect())),
+                "position": done.position,
+                "events_read": done.events,
+                "parts_written": f"{done.parts_written} of {done.parts}",
+                "rebuilt": done.rebuilt,
+            },
+        )
 
 
 @table("overcharges", group="audit", deps=["events"])

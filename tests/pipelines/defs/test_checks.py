@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cart_core.events import CartAbandoned, CheckoutCompleted, CheckoutStarted, ItemAdded, QuantityChanged
-from cart_core.projector import fold_table
 from pipelines.defs import everything
 from pipelines.defs.abandonment import announcing
 from pipelines.defs.abandonment import checks as abandonment
@@ -22,6 +21,7 @@ from pipelines.defs.experiments import checks as experiments
 from pipelines.defs.pages import checks as pages
 from pipelines.defs.recovery import checks as recovery
 from pipelines.defs.shop import Shop
+from pipelines.engines import engine
 from pipelines.files import path_of, write_table
 from pipelines.tables import TABLES
 from tests.builders import NOON, cart_id, history
@@ -258,10 +258,7 @@ def folded(shop) -> Shop:
     with shop.events() as store:
         store.append_many(history(SHIRT, cart=cart_id(1)))
         store.append_many(history(SHIRT, CheckoutStarted(), CheckoutCompleted("o1", 5800), cart=cart_id(2)))
-        found = fold_table(next(iter(store.batches())))
-    notes = {"as_of": "2026-01-31T09:30:00Z", "position": "4"}
-    write_table(shop.derived, "carts", found.carts, notes)
-    write_table(shop.derived, "lines", found.lines, notes)
+        engine("local").refresh(store, shop.derived)
     return shop
 
 
@@ -286,9 +283,9 @@ def test_the_fold_keeps_the_invariants_of_carts(folded):
 )
 def test_a_cart_that_does_not_add_up_is_found(folded, check, table, column, value):
     """Whichever column is wrong, the check that looks at it finds its rows."""
-    notes = folded.notes(table)
     frame = folded.table(table)
-    write_table(folded.derived, table, frame.with_columns(pl.lit(value, frame.schema[column]).alias(column)), notes)
+    (part,) = (folded.derived / f"{table}.parquet").glob("*.parquet")
+    frame.with_columns(pl.lit(value, frame.schema[column]).alias(column)).write_parquet(part)
     assert offending(check, folded) >= 1
 
 

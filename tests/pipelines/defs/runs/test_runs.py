@@ -109,6 +109,18 @@ def test_two_runs_never_write_one_table():
     assert {node.definition.pool for node in everything.backfill().graph.nodes if "days_of" in node.name} <= pools
 
 
+def test_the_second_writer_of_a_table_waits(tmp_path):
+    """Under the settings of dagster.yaml a step of another run gets no slot of a table's pool until it is free."""
+    settings = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"concurrency": settings["concurrency"]}) as instance:
+        slots = instance.event_log_storage
+        slots.initialize_concurrency_limit_to_default("carts")
+        assert slots.claim_concurrency_slot("carts", "run-1", "carts").is_claimed
+        assert not slots.claim_concurrency_slot("carts", "run-2", "carts").is_claimed
+        slots.free_concurrency_slots_for_run("run-1")
+        assert slots.claim_concurrency_slot("carts", "run-2", "carts").is_claimed
+
+
 def test_telemetry_is_off():
     """Nothing that runs here tells anybody outside."""
     assert yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())["telemetry"] == {"enabled": False}
