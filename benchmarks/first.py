@@ -14,18 +14,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from shop_events import batches
 
-from cart_core.schema import EVENTS
+from cart_core.projector.columns import NEEDED
 
 REPEATS = 3
 PYDANTIC_EVENTS = 100_000
-NOT_FOLDED = ("position", "event_id", "recorded_at", "old_quantity", "old_price_cents", "last_activity_at")
-FOLDED = [name for name in EVENTS.names if name not in NOT_FOLDED]
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -101,16 +99,17 @@ def seal_events(folder: Path, events: int) -> float:
 
 
 def fold_events(folder: Path, events: int) -> float:
-    """Every cart of the store, bucket by bucket."""
-    from cart_core.projector import fold_table
+    """Every cart of the store, as ``cart project`` folds them, without writing the tables."""
+    from cart_core.projector.columns import ENCODED
+    from cart_core.projector.many import fold_part
+    from cart_core.projector.streaming import in_order
     from cart_core.store import CartStore
 
     def run() -> None:
         with CartStore.open(folder / "store") as store:
-            assert (
-                sum(pa.compute.sum(fold_table(table).carts["version"]).as_py() or 0 for table in store.batches())
-                == events
-            )
+            batches = store.batches(NEEDED, encoded=ENCODED)
+            folded = in_order(fold_part, batches)
+            assert sum(pa.compute.sum(tables.carts["version"]).as_py() or 0 for tables in folded) == events
 
     run()
     return median(run)
@@ -120,7 +119,7 @@ def scan_events(folder: Path, events: int) -> float:
     """DuckDB reads every value of the same columns."""
     import duckdb
 
-    columns = ", ".join(f"max(hash({'user_key' if name == 'user_id' else name}))" for name in FOLDED)
+    columns = ", ".join(f"max(hash({'user_key' if name == 'user_id' else name}))" for name in NEEDED)
     files = str(folder / "store" / "segments" / "*.parquet")
 
     def run() -> None:
@@ -133,46 +132,16 @@ def scan_events(folder: Path, events: int) -> float:
 
 
 def fold_with_pydantic(folder: Path, events: int) -> float:
-    """A model an event, a dictionary a cart: what one writes first."""
-    from pydantic import BaseModel
+    """A model for each event type, an envelope around it, a model for the cart: what one writes first.
 
-    class Event(BaseModel):
-        cart_id: bytes
-        version: int
-        type: Literal[
-            "ItemAdded", "ItemRemoved", "QuantityChanged", "CouponApplied", "CouponRemoved", "PriceUpdated",
-            "CartAbandoned", "CheckoutStarted", "CheckoutCompleted",
-        ]  # fmt: skip
-        product_id: str | None = None
-        quantity: int | None = None
-        price_cents: int | None = None
+    The rows are dictionaries already; totals, statuses and coupons are kept as the projector keeps them.
+    """
+    from naive import fold
 
-    rows = (
-        next(iter(batches(events)))
-        .slice(0, events)
-        .select(["cart_id", "version", "type", "product_id", "quantity", "price_cents"])
-        .to_pylist()
-    )
-    for row in rows:
-        row["cart_id"] = row["cart_id"].bytes
+    from cart_core.schema import to_documents
 
-    def run() -> None:
-        carts: dict[bytes, dict[str, list[int]]] = {}
-        for row in rows:
-            event = Event.model_validate(row)
-            lines = carts.setdefault(event.cart_id, {})
-            if event.type == "ItemAdded":
-                lines[event.product_id or ""] = [event.quantity or 0, event.price_cents or 0]
-            elif event.type == "ItemRemoved":
-                lines.pop(event.product_id or "", None)
-            elif event.type == "QuantityChanged" and event.product_id in lines:
-                lines[event.product_id][0] = event.quantity or 0
-            elif event.type == "PriceUpdated" and event.product_id in lines:
-                lines[event.product_id][1] = event.price_cents or 0
-        for lines in carts.values():
-            sum(quantity * price for quantity, price in lines.values())
-
-    return median(run)
+    rows = [row for table in batches(events) for row in to_documents(table)][:events]
+    return median(lambda: fold(rows)) / len(rows) * events
 
 
 def median(run: Callable[[], Any]) -> float:
