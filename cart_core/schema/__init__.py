@@ -19,7 +19,7 @@ from cart_core.schema.columns import (
     id_bytes,
 )
 from cart_core.schema.conforming import conform
-from cart_core.schema.keys import KEY_BITS, cart_keys, id_keys, key_order
+from cart_core.schema.keys import KEY_BITS, ascending, cart_keys, id_keys, key_order, take_ids
 from cart_core.schema.rows import from_row, table_of_rows, to_documents, to_envelopes, to_row, to_table
 from cart_core.schema.validating import VIOLATIONS, allowed, check, violations
 
@@ -34,6 +34,7 @@ __all__ = [
     "UTC_MICROS",
     "VIOLATIONS",
     "allowed",
+    "ascending",
     "bucket",
     "buckets",
     "cart_keys",
@@ -44,6 +45,7 @@ __all__ = [
     "id_keys",
     "key_order",
     "table_of_rows",
+    "take_ids",
     "to_documents",
     "to_envelopes",
     "to_row",

@@ -105,8 +105,7 @@ def _compare(table: pa.Table, rows: Array, stored: pa.Table, verdicts: _Verdicts
 def _repeats(ids: Array) -> tuple[Array, Array]:
     """Pairs (first, later) of rows with one id."""
     keys = schema.id_keys(ids)
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
+    ranked = np.sort(keys)
     if not (ranked[1:] == ranked[:-1]).any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     first: dict[bytes, int] = {}
@@ -127,7 +126,7 @@ def _settle_versions(table: pa.Table, heads: Heads, verdicts: _Verdicts) -> int:
     carts = _ids(table, "cart_id", rows)
     versions = table["version"].to_numpy(zero_copy_only=False)[rows].astype(np.int64)
     order = layout.cart_order(carts, versions)
-    rows, carts, versions = rows[order], carts[order], versions[order]
+    rows, carts, versions = rows[order], schema.take_ids(carts, order), versions[order]
     starts = layout.cart_starts(carts)
     lengths = np.diff(np.r_[starts, len(rows)])
     head = np.repeat(heads(carts[starts]), lengths)
@@ -137,13 +136,14 @@ def _settle_versions(table: pa.Table, heads: Heads, verdicts: _Verdicts) -> int:
     verdicts.refuse(
         rows[taken], "version_conflict", [_conflict(table, row, at) for row, at in _each(rows, head, taken)]
     )
-    rows, versions, head = rows[~taken], versions[~taken], head[~taken]
-    first = np.r_[True, (carts[~taken][1:] != carts[~taken][:-1]).any(axis=1)] if len(rows) else np.zeros(0, bool)
-    rank = np.arange(len(rows)) - np.repeat(np.flatnonzero(first), np.diff(np.r_[np.flatnonzero(first), len(rows)]))
-    wanted = head + 1 + rank
+    if taken.any():
+        rows, versions, head, carts = rows[~taken], versions[~taken], head[~taken], carts[~taken]
+        starts = layout.cart_starts(carts)
+        lengths = np.diff(np.r_[starts, len(rows)])
+    wanted = head + 1 + np.arange(len(rows)) - np.repeat(starts, lengths)
     gap = versions != wanted
     verdicts.refuse(rows[gap], "version_gap", [_gap(table, row, at) for row, at in _each(rows, wanted, gap)])
-    return int((first & ~gap).sum())
+    return int((~gap[starts]).sum())
 
 
 def _each(rows: Array, values: Array, chosen: Array) -> list[tuple[int, int]]:
@@ -168,6 +168,10 @@ def _position_order(table: pa.Table, rows: Array) -> Array:
     carts = _ids(table, "cart_id", rows)
     versions = table["version"].to_numpy(zero_copy_only=False)[rows].astype(np.int64)
     by_version = layout.cart_order(carts, versions)
+    later = by_version[1:] > by_version[:-1]
+    later[layout.cart_starts(schema.take_ids(carts, by_version))[1:] - 1] = True
+    if later.all():
+        return rows
     by_place = layout.cart_order(carts, np.arange(len(rows)))
     placed = np.empty_like(rows)
     placed[by_place] = rows[by_version]

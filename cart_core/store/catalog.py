@@ -364,11 +364,14 @@ def user_key(db: Connection, user_id: str) -> int:
 
 def user_keys(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
     """The pseudonyms of many users, given now where there were none."""
-    db.executemany("INSERT INTO users (user_id) VALUES (?) ON CONFLICT DO NOTHING", ((name,) for name in user_ids))
     keys: dict[str, int] = {}
     for part in _parts(user_ids):
         marks = ", ".join("?" * len(part))
         keys.update(db.execute(f"SELECT user_id, user_key FROM users WHERE user_id IN ({marks})", part).fetchall())  # noqa: S608
+    for part in _parts([name for name in dict.fromkeys(user_ids) if name not in keys]):
+        marks = ", ".join(["(?)"] * len(part))
+        sql = f"INSERT INTO users (user_id) VALUES {marks} RETURNING user_id, user_key"  # noqa: S608
+        keys.update(db.execute(sql, part).fetchall())
     return keys
 
 

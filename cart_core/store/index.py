@@ -79,12 +79,12 @@ def build(ids: pa.Table) -> SegmentIndex:
     carts = schema.id_bytes(ids["cart_id"])
     starts = layout.cart_starts(carts)
     rows = np.diff(np.r_[starts, len(carts)])
-    keys = schema.cart_keys(carts[starts]) if len(starts) else np.zeros(0, np.uint64)
+    keys = schema.cart_keys(schema.take_ids(carts, starts))
     events = schema.id_keys(schema.id_bytes(ids["event_id"]))
-    order = np.argsort(events)
+    order = schema.ascending(events)
     return SegmentIndex(
         cart_key=keys,
-        cart_id=carts[starts],
+        cart_id=schema.take_ids(carts, starts),
         cart_start=starts.astype(np.uint32),
         cart_rows=rows.astype(np.uint32),
         cart_head=ids["version"].to_numpy()[starts + rows - 1].astype(np.int32),
@@ -111,6 +111,10 @@ class IndexCache:
             if segment.file not in self._loaded:
                 self._loaded[segment.file] = self._load(segment)
             return self._loaded[segment.file]
+
+    def keep(self, segment: Segment, laid_out: pa.Table) -> None:
+        """Write the index of a segment whose rows are at hand in the order of its file."""
+        _write(build(laid_out), self._path(segment.file))
 
     def forget(self, file: str) -> None:
         """Drop the index of a file that is gone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def cart_order(ids: Array, versions: Array) -> Array:
     """The order that puts rows by bucket, then cart by cart, versions ascending; stable."""
     keys = schema.cart_keys(ids)
-    order = np.argsort(keys, kind="stable")
-    if not _ascends(keys[order], versions[order]):
+    order = schema.ascending(keys)
+    ordered = keys[order]
+    if not _ascends(ordered, versions[order]):
         order = np.lexsort((versions, keys))
-    if _has_collision(ids[order], keys[order]):
+    if _has_collision(schema.take_ids(ids, order), ordered):
         words = ids.view(">u8").reshape(-1, 2)
         order = np.lexsort((versions, words[:, 1], words[:, 0], keys))
     return order
@@ -28,13 +31,22 @@ def cart_starts(sorted_ids: Array) -> Array:
     """Where each cart begins in rows that stand cart by cart."""
     if not len(sorted_ids):
         return np.zeros(0, np.int64)
-    words = np.ascontiguousarray(sorted_ids).view("<u8").reshape(-1, 2)
-    return np.flatnonzero(np.r_[True, (words[1:] != words[:-1]).any(axis=1)])
+    return np.flatnonzero(np.r_[True, _differ(sorted_ids)])
 
 
 def laid_out(table: pa.Table) -> pa.Table:
     """A table of AT_REST in the order of a file."""
-    return table.take(pa.array(cart_order(schema.id_bytes(table["cart_id"]), table["version"].to_numpy())))
+    return taken(table, cart_order(schema.id_bytes(table["cart_id"]), table["version"].to_numpy()))
+
+
+def taken(table: pa.Table, rows: Array) -> pa.Table:
+    """Rows of a table by their numbers, one column beside another on all cores."""
+    if len(rows) == len(table) and _ascends_by_one(rows):
+        return table
+    wanted = pa.array(rows)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        columns = list(pool.map(lambda column: column.take(wanted), table.columns))
+    return pa.table(columns, schema=table.schema)
 
 
 def row_group_bounds(sorted_buckets: Array, wanted_rows: int) -> list[int]:
@@ -57,6 +69,15 @@ def _ascends(keys: Array, versions: Array) -> bool:
     return bool((versions[1:][same] > versions[:-1][same]).all())
 
 
+def _ascends_by_one(rows: Array) -> bool:
+    return bool((rows == np.arange(len(rows))).all())
+
+
 def _has_collision(sorted_ids: Array, sorted_keys: Array) -> bool:
-    same = sorted_keys[1:] == sorted_keys[:-1]
-    return bool((sorted_ids[1:][same] != sorted_ids[:-1][same]).any())
+    return bool((_differ(sorted_ids) & (sorted_keys[1:] == sorted_keys[:-1])).any())
+
+
+def _differ(ids: Array) -> Array:
+    """Per id but the first whether it is another than the one before."""
+    words = np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)
+    return np.asarray((words[1:, 0] != words[:-1, 0]) | (words[1:, 1] != words[:-1, 1]))

@@ -54,10 +54,11 @@ class Reader:
         """The versions of many carts, given as (n, 16) bytes."""
         found = np.zeros(len(ids), np.int64)
         keys = schema.cart_keys(ids)
-        order = np.argsort(keys)
+        order = schema.ascending(keys)
+        keys, sorted_ids = keys[order], schema.take_ids(ids, order)
         for segment in self.segments(db):
             index = self.indexes.get(segment)
-            rows, places = index.carts(keys[order], ids[order])
+            rows, places = index.carts(keys, sorted_ids)
             found[order[rows]] = np.maximum(found[order[rows]], index.cart_head[places])
         newest = catalog.journal_heads(db)
         for row in np.flatnonzero(rows_in(ids, list(newest))):
@@ -85,11 +86,12 @@ class Reader:
     def carts(self, db: Connection, ids: Array) -> pa.Table:
         """The events of many carts as AT_REST, by position."""
         keys = schema.cart_keys(ids)
-        order = np.argsort(keys)
+        order = schema.ascending(keys)
+        keys, sorted_ids = keys[order], schema.take_ids(ids, order)
         parts = []
         for segment in self.segments(db):
             index = self.indexes.get(segment)
-            _, places = index.carts(keys[order], ids[order])
+            _, places = index.carts(keys, sorted_ids)
             if len(places):
                 parts.append(self.folder.take(segment, _file_rows(index, np.unique(places))))
         wanted = list(dict.fromkeys(row.tobytes() for row in ids))
@@ -111,15 +113,16 @@ class Reader:
 
     def _events_in_segments(self, db: Connection, ids: Array) -> Iterator[tuple[Array, pa.Table]]:
         keys = schema.id_keys(ids)
-        order = np.argsort(keys)
+        order = schema.ascending(keys)
+        keys = keys[order]
         for segment in self.segments(db):
             index = self.indexes.get(segment)
-            places = np.searchsorted(index.event_key, keys[order], side="left")
+            places = np.searchsorted(index.event_key, keys, side="left")
             asked = np.arange(len(ids))
             while True:
                 inside = places[asked] < len(index.event_key)
                 asked = asked[inside]
-                asked = asked[index.event_key[places[asked]] == keys[order[asked]]]
+                asked = asked[index.event_key[places[asked]] == keys[asked]]
                 if not len(asked):
                     break
                 yield self._real_matches(segment, index.event_row[places[asked]], order[asked], ids)
@@ -155,11 +158,24 @@ def rows_in(ids: Array, wanted: Sequence[bytes]) -> Array:
     return np.asarray(pc.is_in(column, pa.array(wanted, pa.binary(16))).to_numpy(zero_copy_only=False))
 
 
+def share_an_id(ids: Array, others: Array) -> bool:
+    """Whether two lots of ids, each (n, 16) bytes, have one in common."""
+    fewer, more = sorted((ids, others), key=len)
+    keys = np.sort(schema.id_keys(more))
+    if not len(fewer):
+        return False
+    asked = schema.id_keys(fewer)
+    likely = fewer[keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked]
+    return bool(len(likely)) and bool(rows_in(more, [row.tobytes() for row in likely]).any())
+
+
 def _known(stored: list[tuple[bytes, int]], ids: Array) -> list[bytes]:
     names = [each for each, _ in stored]
     mine = np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
     keys = schema.id_keys(mine) if names else np.zeros(0, np.uint64)
-    return [names[place] for place in np.flatnonzero(np.isin(keys, schema.id_keys(ids)))]
+    asked = np.sort(schema.id_keys(ids))
+    places = np.minimum(np.searchsorted(asked, keys), len(asked) - 1)
+    return [names[place] for place in np.flatnonzero(asked[places] == keys)]
 
 
 def _file_rows(index: SegmentIndex, places: Array) -> Array:
