@@ -19,7 +19,7 @@ from cart_core.schema.columns import (
     id_bytes,
 )
 from cart_core.schema.conforming import conform
-from cart_core.schema.keys import KEY_BITS, ascending, cart_keys, id_keys, key_order, take_ids
+from cart_core.schema.keys import KEY_BITS, ascending, cart_key, cart_keys, id_keys, key_order, take_ids
 from cart_core.schema.rows import from_row, table_of_rows, to_documents, to_envelopes, to_row, to_table
 from cart_core.schema.validating import VIOLATIONS, allowed, check, violations
 
@@ -37,6 +37,7 @@ __all__ = [
     "ascending",
     "bucket",
     "buckets",
+    "cart_key",
     "cart_keys",
     "check",
     "conform",

@@ -15,6 +15,7 @@ MIX_LOW = np.uint64(0xC2B2AE3D27D4EB4F)
 BUCKET_BITS = np.uint64(6)
 KEY_BITS = np.uint64(58)
 FEW = 1_000
+_HIGH, _LOW, _WORD = int(MIX_HIGH), int(MIX_LOW), 2**64 - 1
 
 
 def id_keys(ids: Array) -> Array:
@@ -29,6 +30,14 @@ def cart_keys(ids: Array) -> Array:
     """A 64-bit key of each cart id that sorts by bucket first."""
     bucket = (ids[:, 15] % BUCKETS).astype(np.uint64)
     return np.asarray((bucket << KEY_BITS) | (id_keys(ids) >> BUCKET_BITS))
+
+
+def cart_key(cart_id: bytes) -> int:
+    """The key of one cart id, as ``cart_keys`` gives it."""
+    low, high = int.from_bytes(cart_id[:8], "little"), int.from_bytes(cart_id[8:], "little")
+    mixed = (low * _HIGH ^ (high ^ low >> 29) * _LOW) & _WORD
+    mixed = (mixed ^ mixed >> 32) * _HIGH & _WORD
+    return (cart_id[15] % BUCKETS << int(KEY_BITS)) | mixed >> int(BUCKET_BITS)
 
 
 def ascending(keys: Array) -> Array:

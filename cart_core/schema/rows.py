@@ -18,8 +18,8 @@ from cart_core.schema.columns import EVENTS, JSON_NAMES, PAYLOAD_COLUMNS, moment
 def to_row(envelope: Envelope) -> dict[str, Any]:
     """An envelope as one row of EVENTS: column to value, without the columns that are null."""
     row: dict[str, Any] = {
-        "event_id": UUID(envelope.event_id).bytes,
-        "cart_id": UUID(envelope.cart_id).bytes,
+        "event_id": bytes.fromhex(envelope.event_id.replace("-", "")),
+        "cart_id": bytes.fromhex(envelope.cart_id.replace("-", "")),
         "version": envelope.version,
         "user_id": envelope.user_id,
         "timestamp": envelope.timestamp,

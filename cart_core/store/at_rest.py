@@ -24,11 +24,18 @@ AT_REST = pa.schema(
 JOURNAL_COLUMNS = tuple(name for name in AT_REST.names if name != "bucket")
 CONTENT_COLUMNS = tuple(name for name in EVENTS.names if name not in schema.GIVEN_BY_STORE)
 TIME_COLUMNS = frozenset(name for name in EVENTS.names if EVENTS.field(name).type == schema.UTC_MICROS)
+_TIME_PLACES = tuple(place for place, name in enumerate(JOURNAL_COLUMNS) if name in TIME_COLUMNS)
+_METADATA_PLACE = JOURNAL_COLUMNS.index("metadata")
 
 
 def to_journal(row: dict[str, Any]) -> tuple[Any, ...]:
     """A row such as ``schema.to_row`` gives (with user_key) as the values of one journal row."""
-    return tuple(_plain(name, row.get(name)) for name in JOURNAL_COLUMNS)
+    values = [row.get(name) for name in JOURNAL_COLUMNS]
+    for place in _TIME_PLACES:
+        if values[place] is not None:
+            values[place] = rules.to_micros(values[place])
+    values[_METADATA_PLACE] = _metadata_text(values[_METADATA_PLACE])
+    return tuple(values)
 
 
 def journal_rows(table: pa.Table) -> list[tuple[Any, ...]]:
@@ -123,14 +130,6 @@ def _same_maps(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray[Any,
     for row, (one, other) in enumerate(zip(left.to_pylist(), right.to_pylist(), strict=True)):
         same[row] = dict(one or ()) == dict(other or ())
     return same
-
-
-def _plain(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in TIME_COLUMNS:
-        return rules.to_micros(value)
-    return _metadata_text(value) if name == "metadata" else value
 
 
 def _metadata_text(pairs: Iterable[tuple[str, str]] | None) -> str | None:

@@ -35,10 +35,11 @@ class SegmentIndex:
     event_key: Array
     event_row: Array
 
-    def cart(self, key: np.uint64, cart_id: bytes) -> tuple[int, int, int] | None:
+    def cart(self, key: int, cart_id: bytes) -> tuple[int, int, int] | None:
         """(start, rows, head) of one cart, or None where the segment has no event of it."""
-        place = int(np.searchsorted(self.cart_key, key, side="left"))
-        while place < len(self.cart_key) and self.cart_key[place] == key:
+        wanted = np.uint64(key)
+        place = int(self.cart_key.searchsorted(wanted))
+        while place < len(self.cart_key) and self.cart_key[place] == wanted:
             if self.cart_id[place].tobytes() == cart_id:
                 return int(self.cart_start[place]), int(self.cart_rows[place]), int(self.cart_head[place])
             place += 1

@@ -29,20 +29,21 @@ class Reader:
         self.indexes = indexes
         self._segments: tuple[int, list[Segment]] = (-1, [])
 
-    def segments(self, db: Connection) -> list[Segment]:
-        """The live segments by position, read again only after they changed."""
-        generation = catalog.state(db).generation
+    def segments(self, db: Connection, generation: int | None = None) -> list[Segment]:
+        """The live segments by position, read again only after they changed: after another ``generation``."""
+        if generation is None:
+            generation = catalog.state(db).generation
         known, segments = self._segments
         if known != generation:
             segments = catalog.segments(db)
             self._segments = (generation, segments)
         return segments
 
-    def head(self, db: Connection, cart_id: bytes) -> int:
+    def head(self, db: Connection, cart_id: bytes, generation: int | None = None) -> int:
         """The version a cart is at; 0 where the store has never seen it."""
         version, position = catalog.journal_head(db, cart_id)
-        key = cart_key(cart_id)
-        for segment in reversed(self.segments(db)):
+        key = schema.cart_key(cart_id)
+        for segment in reversed(self.segments(db, generation)):
             if segment.last_position < position:
                 break
             place = self.indexes.get(segment).cart(key, cart_id)
@@ -68,7 +69,7 @@ class Reader:
     def history(self, db: Connection, cart_id: bytes, after_version: int = 0) -> list[Envelope]:
         """The events of one cart past a version, by version."""
         rows = [at_rest.from_journal_row(row) for row in catalog.journal_of_cart(db, cart_id, after_version)]
-        key = cart_key(cart_id)
+        key = schema.cart_key(cart_id)
         for segment in self.segments(db):
             place = self.indexes.get(segment).cart(key, cart_id)
             if place is not None and place[2] > after_version:
@@ -143,11 +144,6 @@ class Reader:
         rows = [row for row, each in enumerate(ids) if each.tobytes() in place] if place else []
         part = at_rest.from_journal(found)
         return np.array(rows, np.int64), part.take(pa.array([place[ids[row].tobytes()] for row in rows], pa.int64()))
-
-
-def cart_key(cart_id: bytes) -> Any:
-    """The key of one cart id."""
-    return schema.cart_keys(np.frombuffer(cart_id, np.uint8).reshape(1, 16))[0]
 
 
 def rows_in(ids: Array, wanted: Sequence[bytes]) -> Array:

@@ -100,11 +100,11 @@ class Writer:
             self._seen = None
         return answers
 
-    def head(self, db: Connection, cart_id: bytes) -> int:
+    def head(self, db: Connection, cart_id: bytes, generation: int) -> int:
         """The version a cart is at, remembered."""
         known = self._heads.get(cart_id)
         if known is None:
-            known = self._heads[cart_id] = self._reader.head(db, cart_id)
+            known = self._heads[cart_id] = self._reader.head(db, cart_id, generation)
         return known
 
     def move_head(self, cart_id: bytes, version: int) -> None:
@@ -152,6 +152,7 @@ class _Round:
         self._db = db
         self._recorded_us = max(now_us, state.recorded_us)
         self._running_hash = state.running_hash
+        self._generation = state.generation
         self._rows: list[tuple[Any, ...]] = []
         self._by_id: dict[bytes, Envelope] = {}
         self.position = state.position
@@ -164,7 +165,7 @@ class _Round:
                 if requests.repeats(request, stored):
                     return stored[-1].version
                 return EventIdConflict(_first_shared(request, stored))
-        head = self._writer.head(self._db, request.cart_id)
+        head = self._writer.head(self._db, request.cart_id, self._generation)
         if head != request.expected_version:
             return ConcurrencyError(request.cart, request.expected_version, head)
         self._take(request)

@@ -34,3 +34,9 @@ def test_ids_are_taken_whole(ids: np.ndarray, data: st.DataObject) -> None:
     """Ids taken as words are the ids at those rows, byte by byte."""
     rows = np.array(data.draw(st.lists(st.integers(0, len(ids) - 1), max_size=30)), np.int64)
     assert schema.take_ids(ids, rows).tolist() == ids[rows].tolist()
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_the_key_of_one_cart_is_its_key_among_many(cart_id: bytes) -> None:
+    """Written for one id without arrays, the key is that of the column."""
+    assert schema.cart_key(cart_id) == schema.cart_keys(np.frombuffer(cart_id, np.uint8).reshape(1, 16))[0]
