@@ -13,6 +13,7 @@ CartError
     ├── StoreBusy (TimeoutError)      another writer held the catalog too long
     ├── StoreReadOnly (PermissionError)
     ├── StoreCorrupt                  a file is missing, torn or altered
+    ├── StoreUnreachable (ConnectionError)  a server that keeps a part of the store does not answer
     └── StoreTooNew                   written by a later version of this package
 """
 
@@ -153,6 +154,10 @@ class StoreReadOnly(StoreError, PermissionError):
 
 class StoreCorrupt(StoreError):
     """A file that the catalog names is missing, torn or altered."""
+
+
+class StoreUnreachable(StoreError, ConnectionError):
+    """A server that keeps a part of the store does not answer; what was acknowledged is safe there."""
 
 
 class StoreTooNew(StoreError):

@@ -36,7 +36,7 @@ def connect(store: CartStore, tables: Mapping[str, Path] | None = None) -> duckd
         live = store.reader.segments(reading)
         tail = at_rest.from_journal(catalog.journal(reading))
         names = catalog.user_names(reading)
-    places = {each.file: store.folder.location(each.file) for each in live}
+    places = store.folder.locations(live)
     _load(db, "users", pa.table({"user_key": pa.array(names, pa.int64()), "user_id": list(names.values())}))
     _load(db, "journal", tail)
     db.execute(f"CREATE VIEW events AS {_events_sql(live, places)}")

@@ -25,7 +25,8 @@ def scan(db: Connection, reader: Reader, after: int, until: int | None, columns:
     wanted = list(columns) if columns is not None else EVENTS.names
     live = _between_them(reader.segments(db), after, until)
     tail = at_rest.from_journal(catalog.journal(db, after, until))
-    frames = [_lazy(reader, each, after, until) for each in live]
+    places = reader.folder.locations(live)
+    frames = [_lazy(places[each.file], each, after, until) for each in live]
     frames.append(_frame(tail).lazy())
     whole = pl.concat(frames, how="vertical")
     if sum(each.rows for each in live) + len(tail) <= SORTED_ROWS:
@@ -88,8 +89,8 @@ def _stored_columns(wanted: list[str], *, bounded: bool) -> list[str]:
     return stored if "position" in stored or not bounded else [*stored, "position"]
 
 
-def _lazy(reader: Reader, segment: Segment, after: int, until: int | None) -> pl.LazyFrame:
-    frame = pl.scan_parquet(reader.folder.location(segment.file)).drop("bucket")
+def _lazy(place: str, segment: Segment, after: int, until: int | None) -> pl.LazyFrame:
+    frame = pl.scan_parquet(place).drop("bucket")
     if segment.position_shift:
         frame = frame.with_columns(pl.col("position") + segment.position_shift)
     if segment.recorded_us is not None:
@@ -113,7 +114,9 @@ def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
     if key is None:
         return []
     columns = ["position", "cart_id", "user_key"]
-    frames = [_lazy(reader, each, 0, None).select(columns) for each in reader.segments(db)]
+    live = reader.segments(db)
+    places = reader.folder.locations(live)
+    frames = [_lazy(places[each.file], each, 0, None).select(columns) for each in live]
     tail = _frame(at_rest.from_journal(catalog.journal(db))).lazy().select(columns)
     mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == key)
     latest = mine.group_by("cart_id").agg(pl.col("position").max()).sort("position", descending=True).collect()
@@ -127,6 +130,7 @@ def status(db: Connection, reader: Reader, place: str) -> dict[str, Any]:
     sealed, size = sum(each.rows for each in live), sum(each.size_bytes for each in live)
     return {
         "store": place,
+        "segments_at": reader.folder.place,
         "position": state.position,
         "journal_rows": catalog.journal_count(db, 0, 2**62),
         "segments": len(live),

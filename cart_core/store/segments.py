@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.fs import FileSystem, LocalFileSystem
 
 from cart_core import schema
-from cart_core.errors import StoreCorrupt
+from cart_core.errors import StoreCorrupt, StoreError
 from cart_core.store import layout
 from cart_core.store.at_rest import AT_REST
 from cart_core.store.catalog import Segment
@@ -50,13 +51,21 @@ class SegmentFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.place = str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._metadata: OrderedDict[str, pq.FileMetaData] = OrderedDict()
         self._lock = threading.Lock()
 
-    def location(self, file: str) -> str:
-        """The path of a file, as DuckDB and Polars take it."""
-        return str(self.folder / file)
+    def locations(self, segments: Sequence[Segment]) -> dict[str, str]:
+        """Paths by the names of files, as DuckDB and Polars take them."""
+        return {each.file: str(self.folder / each.file) for each in segments}
+
+    def files(self) -> tuple[FileSystem, str]:
+        """Where the files lie for everybody who reads the store: a file system and a path in it."""
+        return LocalFileSystem(), str(self.folder)
+
+    def close(self) -> None:
+        """Let go of what was held for readers."""
 
     def write(self, table: pa.Table) -> Segment:
         """Write a table of AT_REST as one file, synced to disk.
@@ -75,19 +84,24 @@ class SegmentFolder:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
             os.fsync(written.fileno())
         temporary.chmod(READ_ONLY)
-        temporary.rename(self.folder / name)
-        sync_folder(self.folder)
+        size_bytes = temporary.stat().st_size
+        self._put(temporary, name)
         times = pc.min_max(table["timestamp"].cast(pa.int64())).as_py()
         return Segment(
             file=name,
             first_position=places["min"],
             last_position=places["max"],
             rows=len(table),
-            size_bytes=(self.folder / name).stat().st_size,
+            size_bytes=size_bytes,
             sha256=digest,
             min_timestamp=times["min"],
             max_timestamp=times["max"],
         )
+
+    def _put(self, temporary: Path, name: str) -> None:
+        """Give a finished and synced file its name, durably."""
+        temporary.rename(self.folder / name)
+        sync_folder(self.folder)
 
     def remove(self, file: str) -> None:
         """Remove a file that no catalog names any more."""
@@ -104,26 +118,33 @@ class SegmentFolder:
             path.unlink(missing_ok=True)
         return len(strays)
 
-    def open(self, file: str, encoded: Sequence[str] = ()) -> pq.ParquetFile:
+    def open(self, segment: Segment, encoded: Sequence[str] = ()) -> pq.ParquetFile:
         """Open a file, to read columns ``encoded`` as dictionaries. Raises StoreCorrupt where it is missing or torn."""
         with self._lock:
-            known = self._metadata.get(file)
+            known = self._metadata.get(segment.file)
         try:
-            opened = pq.ParquetFile(self.location(file), metadata=known, memory_map=True, read_dictionary=list(encoded))
-        except FileNotFoundError as error:
-            raise StoreCorrupt(f"segment {self.location(file)} is missing: restore it from a backup") from error
+            opened = self._parquet(segment, metadata=known, read_dictionary=list(encoded))
         except (pa.ArrowInvalid, OSError) as error:
-            raise StoreCorrupt(f"segment {self.location(file)} cannot be read: {error}") from error
+            raise self._unreadable(segment.file, error) from error
         if known is None:
             with self._lock:
-                self._metadata[file] = opened.metadata
+                self._metadata[segment.file] = opened.metadata
                 while len(self._metadata) > OPEN_FILES:
                     self._metadata.popitem(last=False)
         return opened
 
+    def _parquet(self, segment: Segment, **options: Any) -> pq.ParquetFile:
+        return pq.ParquetFile(self.folder / segment.file, memory_map=True, **options)
+
+    def _unreadable(self, file: str, error: Exception) -> StoreError:
+        """What it means that a file cannot be read."""
+        if isinstance(error, FileNotFoundError):
+            return StoreCorrupt(f"segment {self.place}/{file} is missing: restore it from a backup")
+        return StoreCorrupt(f"segment {self.place}/{file} cannot be read: {error}")
+
     def digest(self, file: str) -> str:
         """The SHA-256 of a file's bytes, in hex."""
-        with Path(self.location(file)).open("rb") as stored:
+        with (self.folder / file).open("rb") as stored:
             return hashlib.file_digest(stored, "sha256").hexdigest()
 
     def read(self, segment: Segment, columns: Sequence[str] | None = None) -> pa.Table:
@@ -154,7 +175,7 @@ class SegmentFolder:
 
     def row_group_ends(self, segment: Segment) -> Any:
         """The row numbers at which the row groups of a segment end."""
-        metadata = self.open(segment.file).metadata
+        metadata = self.open(segment).metadata
         return np.cumsum([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)])
 
     def read_groups(
@@ -169,11 +190,11 @@ class SegmentFolder:
         Text columns that are ``encoded`` come as dictionaries.
         """
         names = list(columns) if columns is not None else AT_REST.names
-        opened = self.open(segment.file, encoded)
+        opened = self.open(segment, encoded)
         try:
             part = opened.read(columns=names) if groups is None else opened.read_row_groups(list(groups), columns=names)
         except (pa.ArrowInvalid, OSError) as error:
-            raise StoreCorrupt(f"segment {self.location(segment.file)} cannot be read: {error}") from error
+            raise self._unreadable(segment.file, error) from error
         return part.select(names).cast(stored_schema(names, encoded))
 
 

@@ -242,3 +242,4 @@ class CartStore(Store):
     def close(self) -> None:
         """Release files and connections; the store may be opened again."""
         self.catalog.close()
+        self.folder.close()
