@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -12,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cart_core import rules
 from cart_core.errors import StoreNotFound
 from cart_core.projector import kept
 from pipelines.tables import INPUTS, TABLES, Table, TableError, conformed
@@ -21,6 +24,7 @@ Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | Any
 ROW_GROUP_ROWS = 262_144
 STRAY_AGE_S = 86_400
 KEPT = ("carts", "lines")
+CHECKS = "checks"
 
 
 def write_table(folder: Path, name: str, frame: Frame, notes: Mapping[str, str] | None = None) -> Path:
@@ -88,6 +92,23 @@ def read_notes(folder: Path, name: str) -> dict[str, str]:
         return {"position": str(standing.position)}
     stored = pq.read_schema(_existing(folder, name)).metadata or {}
     return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
+
+
+def note_check(folder: Path, table: str, name: str, rule: str, offending_rows: int, at: datetime) -> None:
+    """Keep what a check of a table found last, in ``<folder>/checks``; a reader sees the old note or the new one."""
+    noted = {"table": table, "check": name, "rule": rule, "offending_rows": offending_rows, "at": rules.format_time(at)}
+    place = folder / CHECKS
+    place.mkdir(parents=True, exist_ok=True)
+    handle, trial = tempfile.mkstemp(prefix=f".{table}.{name}.", suffix=".tmp", dir=place)
+    with os.fdopen(handle, "w", encoding="utf-8") as sink:
+        json.dump(noted, sink)
+    Path(trial).replace(place / f"{table}.{name}.json")
+
+
+def read_checks(folder: Path) -> list[dict[str, Any]]:
+    """What every check found last, by table and name: table, check, rule, offending_rows, at; none where none ran."""
+    noted = [json.loads(path.read_text("utf-8")) for path in sorted((folder / CHECKS).glob("*.json"))]
+    return [{**each, "at": rules.parse_time(each["at"])} for each in noted]
 
 
 def path_of(folder: Path, name: str) -> Path:

@@ -11,8 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from cart_core.errors import StoreNotFound
-from pipelines.files import read_input, read_notes, read_table, scan_table, write_table, write_tables
+from pipelines.files import (
+    note_check,
+    read_checks,
+    read_input,
+    read_notes,
+    read_table,
+    scan_table,
+    write_table,
+    write_tables,
+)
 from pipelines.tables import INPUTS, TABLES, TableError
+from tests.builders import NOON
 
 STOCK = INPUTS["stock"]
 
@@ -101,6 +111,16 @@ def test_notes_are_kept(tmp_path: Path) -> None:
     """Notes such as as_of travel inside the file."""
     write_table(tmp_path, "stock", stock(1), notes={"as_of": "2026-01-01T00:00:00Z"})
     assert read_notes(tmp_path, "stock") == {"as_of": "2026-01-01T00:00:00Z"}
+
+
+def test_what_a_check_found_last_is_kept(tmp_path: Path) -> None:
+    """A check's note is replaced by its next, and no trial file is left."""
+    assert read_checks(tmp_path) == []
+    for offending_rows in (3, 0):
+        note_check(tmp_path, "stock", "none_is_negative", "No stock is below 0.", offending_rows, NOON)
+    expected = {"table": "stock", "check": "none_is_negative", "rule": "No stock is below 0.", "offending_rows": 0}
+    assert read_checks(tmp_path) == [{**expected, "at": NOON}]
+    assert [path.name for path in (tmp_path / "checks").iterdir()] == ["stock.none_is_negative.json"]
 
 
 def test_a_table_not_yet_derived_is_named(tmp_path: Path) -> None:
