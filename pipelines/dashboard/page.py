@@ -9,8 +9,12 @@ from importlib.resources import files
 from typing import Any
 
 from pipelines.dashboard import svg
-from pipelines.dashboard.theme import SVG_MARKS, Palette
+from pipelines.dashboard.theme import DARK, LIGHT, SVG_MARKS, Palette
 
+COLOURS = (
+    f":root {{ color-scheme: light dark; {LIGHT.variables()}}}\n"
+    f"@media (prefers-color-scheme: dark) {{ :root {{ {DARK.variables()}}} }}"
+)
 WIDE_PX, HALF_PX, NARROW_PX = 1_060, 500, 340
 
 Draw = Callable[[Palette, int], Any]
@@ -18,7 +22,7 @@ Draw = Callable[[Palette, int], Any]
 
 def page(title: str, eyebrow: str, lead: str, sections: Sequence[str], foot: str) -> str:
     """A whole HTML page with the report's style inside it."""
-    style = files("pipelines.dashboard").joinpath("report.css").read_text("utf-8")
+    style = f"{COLOURS}\n{sheet('report.css')}"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -28,6 +32,11 @@ def page(title: str, eyebrow: str, lead: str, sections: Sequence[str], foot: str
         + "\n".join(sections)
         + f"\n<footer>{foot}</footer>\n</main>\n</body>\n</html>\n"
     )
+
+
+def sheet(name: str) -> str:
+    """A style sheet that stands beside this file."""
+    return files("pipelines.dashboard").joinpath(name).read_text("utf-8")
 
 
 def section(name: str, title: str, lead: str, body: str, meaning: str | None = None) -> str:

@@ -17,10 +17,14 @@ from pipelines.tables import TABLES
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Derived tables by name, and their notes: as_of, the position of the last event read, idle_s."""
+    """Derived tables by name, and their notes: as_of, the position of the last event read, idle_s.
+
+    ``counts`` has the rows of every table that was derived, where that is more than the rows that were read.
+    """
 
     tables: Mapping[str, pl.DataFrame]
     notes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, name: str) -> pl.DataFrame:
         """A table; without rows where it was never derived."""
@@ -45,12 +49,12 @@ class Source:
         return [
             {
                 "table": name,
-                "rows": self.tables[name].height,
+                "rows": self.counts[name] if name in self.counts else self.tables[name].height,
                 "as_of": rules.parse_time(noted["as_of"]) if (noted := self.notes.get(name, {})).get("as_of") else None,
                 "position": int(noted["position"]) if noted.get("position") else None,
             }
             for name in TABLES
-            if name in self.tables
+            if name in self.counts or name in self.tables
         ]
 
 
@@ -58,23 +62,36 @@ SHOWN = (
     "headline",
     "funnel_steps",
     "funnel_daily",
+    "funnel_times",
     "abandonment_daily",
     "abandonment_hourly",
-    "recovery_candidates",
+    "cart_cohorts",
     "recovery_lift",
     "coupon_effects",
     "experiment_results",
+    "experiment_daily",
     "experiment_srm",
 )
-"""The tables that pages show rows of; of the others only freshness is told."""
+"""The tables that pages show whole: they grow with days, steps and metrics, not with carts."""
+
+BEST_CANDIDATES = 50
 
 
 def load(derived: Path) -> Source:
-    """Read what a page shows from the folder of derived tables; of large tables only how many rows they have."""
-    tables, notes = {}, {}
-    for name in TABLES:
-        if files.path_of(derived, name).exists():
-            scanned = files.scan_table(derived, name)
-            tables[name] = (scanned if name in SHOWN else scanned.select(TABLES[name].columns[0].name)).collect()
-            notes[name] = files.read_notes(derived, name)
-    return Source(tables, notes)
+    """Read what a page shows from the folder of derived tables; of the others only how many rows they have.
+
+    Of the candidates, which are as many as there are silent carts, only the best of each currency are read.
+    """
+    standing = [name for name in TABLES if files.path_of(derived, name).exists()]
+    tables = {name: files.scan_table(derived, name).collect() for name in SHOWN if name in standing}
+    if "recovery_candidates" in standing:
+        best = pl.col("rank") <= BEST_CANDIDATES
+        tables["recovery_candidates"] = files.scan_table(derived, "recovery_candidates").filter(best).collect()
+    counts = {name: files.scan_table(derived, name).select(pl.len()).collect().item() for name in standing}
+    return Source(tables, {name: files.read_notes(derived, name) for name in standing}, counts)
+
+
+def stamp(derived: Path) -> tuple[tuple[str, int], ...]:
+    """When each derived table was last written: another stamp means that there is something new to load."""
+    paths = ((name, files.path_of(derived, name)) for name in TABLES)
+    return tuple((name, path.stat().st_mtime_ns) for name, path in paths if path.exists())

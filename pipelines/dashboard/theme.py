@@ -22,10 +22,18 @@ class Palette:
     fair: str
     lost: str
     quiet: str
+    page: str
+    good_wash: str
+    warn_wash: str
+    warn_ink: str
 
     def roles(self) -> dict[str, str]:
         """Role to colour."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {field.name.replace("_", "-"): getattr(self, field.name) for field in fields(self)}
+
+    def variables(self) -> str:
+        """The colours as custom properties of a style sheet."""
+        return "".join(f"--{role}: {colour}; " for role, colour in self.roles().items())
 
 
 LIGHT = Palette(
@@ -37,6 +45,10 @@ LIGHT = Palette(
     fair="#69b3a2",
     lost="#c8553d",
     quiet="#b8c0ca",
+    page="#f5f6f4",
+    good_wash="#e3f2ee",
+    warn_wash="#fbeae5",
+    warn_ink="#9c3a24",
 )
 DARK = Palette(
     ink="#e8ebef",
@@ -47,17 +59,21 @@ DARK = Palette(
     fair="#2b8674",
     lost="#f0876d",
     quiet="#55606e",
+    page="#0f141a",
+    good_wash="#12332d",
+    warn_wash="#3a211b",
+    warn_ink="#f4a48f",
 )
-SVG_MARKS = Palette(*(f"#0a0b0{place}" for place in range(8)))
+SVG_MARKS = Palette(*(f"#0a0b{place:02x}" for place in range(12)))
 """Colours that stand for roles until a page replaces them by its own, so one drawing serves light and dark."""
 
 
-def dressed(chart: alt.TopLevelMixin, palette: Palette) -> Any:
+def dressed(chart: alt.TopLevelMixin, palette: Palette, font: str = FONT) -> Any:
     """A chart with the shared settings: no frame, light grid lines, text in the page's colours."""
     return (
         chart.configure(
             background="transparent",
-            font=FONT,
+            font=font,
             padding=2,
             autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
         )
