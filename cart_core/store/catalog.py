@@ -187,6 +187,11 @@ def meta(db: Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def settle(db: Connection, key: str, value: str) -> None:
+    """Lay a setting down for good."""
+    db.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+
+
 def state(db: Connection) -> State:
     """Where the store stands, in this transaction."""
     row = db.execute("SELECT position, recorded_at, generation, running_hash FROM state WHERE id = 1").fetchone()

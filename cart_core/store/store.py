@@ -17,7 +17,7 @@ from cart_core import schema
 from cart_core.errors import StoreNotFound, StoreReadOnly
 from cart_core.events import Envelope
 from cart_core.projector import CartState
-from cart_core.store import catalog
+from cart_core.store import catalog, segment_places
 from cart_core.store.base import Clock, Store, id_of
 from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
@@ -76,9 +76,11 @@ class CartStore(Store):
         """Open the store in a folder, making one where there is none and ``create`` allows.
 
         ``clock`` gives the moment of recording; batches of more than ``journal_rows`` events become segments at
-        once. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew.
+        once. ``segments`` is where they lie: a folder, or ``s3://bucket/prefix``, with the way to it as options
+        (``?endpoint=http://host:9000&region=us-east-1&cache=20GiB``) or in the usual AWS variables; it is settled when
+        the store is made. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew, Refused (segments_elsewhere).
         """
-        if path is None or catalog is not None or segments is not None:
+        if path is None or catalog is not None:
             raise StoreNotFound("name the store's folder")
         home = Path(path)
         place = home / "catalog.sqlite"
@@ -86,10 +88,10 @@ class CartStore(Store):
             raise StoreNotFound(f"there is no store at {home}: import something into it first, or see --store")
         try:
             home.mkdir(parents=True, exist_ok=True)
-            folder = SegmentFolder(home / "segments")
         except OSError as error:
             raise StoreReadOnly(f"the store's folder {home} cannot be made: {error}") from error
-        return cls(home, SqliteCatalog(place), folder, clock, journal_rows)
+        opened = SqliteCatalog(place)
+        return cls(home, opened, segment_places.folder(opened, home, segments), clock, journal_rows)
 
     def _submit(self, request: Append) -> int:
         return self._writer.submit(request)

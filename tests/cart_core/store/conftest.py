@@ -10,6 +10,7 @@ import pytest
 
 from cart_core.store import CartStore, MemoryStore
 from cart_core.store.base import Store
+from tests.cart_core.store import buckets
 
 
 class SteppingClock:
@@ -24,12 +25,20 @@ class SteppingClock:
         return self.now
 
 
+def on_objects(path: Path, clock: SteppingClock) -> Store:
+    """A store whose segments lie in a bucket of their own, every batch a segment."""
+    segments = f"s3://{buckets.new_bucket().name}/shop?endpoint={buckets.server()}"
+    return CartStore.open(path / "store", segments=segments, clock=clock, journal_rows=0)
+
+
 Kinds = dict[str, Callable[[Path, SteppingClock], Store]]
 KINDS: Kinds = {
     "memory": lambda _path, clock: MemoryStore(clock),
     "sqlite": lambda path, clock: CartStore.open(path / "store", clock=clock),
     "sqlite, every batch a segment": lambda path, clock: CartStore.open(path / "store", clock=clock, journal_rows=0),
+    "s3, every batch a segment": on_objects,
 }
+MARKS = {"s3, every batch a segment": pytest.mark.s3}
 
 
 @pytest.fixture
@@ -38,10 +47,10 @@ def ticking() -> SteppingClock:
     return SteppingClock()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param(kind, marks=MARKS.get(kind, ())) for kind in KINDS])
 def store(request: pytest.FixtureRequest, tmp_path: Path, ticking: SteppingClock) -> Iterator[Store]:
     """A store of every kind, empty."""
-    with KINDS[request.param](tmp_path, ticking) as opened:
+    with buckets.credentials(), KINDS[request.param](tmp_path, ticking) as opened:
         yield opened
 
 
