@@ -23,7 +23,8 @@ from cart_core.store import layout
 from cart_core.store.at_rest import AT_REST
 from cart_core.store.catalog import Segment
 
-ROW_GROUP_ROWS = 32_768
+ROW_GROUP_ROWS = 8_192
+"""Few enough that one cart is read in a few milliseconds; fewer would make a footer outgrow its file."""
 COMPRESSION_LEVEL = 1
 DICTIONARY = [
     "type",
@@ -53,7 +54,7 @@ class SegmentFolder:
         self.folder = folder
         self.place = str(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._metadata: OrderedDict[str, pq.FileMetaData] = OrderedDict()
+        self._footers: OrderedDict[str, tuple[pq.FileMetaData, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     def locations(self, segments: Sequence[Segment]) -> dict[str, str]:
@@ -120,18 +121,28 @@ class SegmentFolder:
 
     def open(self, segment: Segment, encoded: Sequence[str] = ()) -> pq.ParquetFile:
         """Open a file, to read columns ``encoded`` as dictionaries. Raises StoreCorrupt where it is missing or torn."""
-        with self._lock:
-            known = self._metadata.get(segment.file)
+        metadata, _ = self._footer(segment)
         try:
-            opened = self._parquet(segment, metadata=known, read_dictionary=list(encoded))
+            return self._parquet(segment, metadata=metadata, read_dictionary=list(encoded))
         except (pa.ArrowInvalid, OSError) as error:
             raise self._unreadable(segment.file, error) from error
-        if known is None:
-            with self._lock:
-                self._metadata[segment.file] = opened.metadata
-                while len(self._metadata) > OPEN_FILES:
-                    self._metadata.popitem(last=False)
-        return opened
+
+    def _footer(self, segment: Segment) -> tuple[pq.FileMetaData, Any]:
+        """What a file says of itself, and the row numbers at which its row groups end; remembered."""
+        with self._lock:
+            known = self._footers.get(segment.file)
+        if known is not None:
+            return known
+        try:
+            metadata = self._parquet(segment).metadata
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._unreadable(segment.file, error) from error
+        ends = np.cumsum([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)])
+        with self._lock:
+            self._footers[segment.file] = metadata, ends
+            while len(self._footers) > OPEN_FILES:
+                self._footers.popitem(last=False)
+        return metadata, ends
 
     def _parquet(self, segment: Segment, **options: Any) -> pq.ParquetFile:
         return pq.ParquetFile(self.folder / segment.file, memory_map=True, **options)
@@ -175,8 +186,7 @@ class SegmentFolder:
 
     def row_group_ends(self, segment: Segment) -> Any:
         """The row numbers at which the row groups of a segment end."""
-        metadata = self.open(segment).metadata
-        return np.cumsum([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)])
+        return self._footer(segment)[1]
 
     def read_groups(
         self,
@@ -195,7 +205,8 @@ class SegmentFolder:
             part = opened.read(columns=names) if groups is None else opened.read_row_groups(list(groups), columns=names)
         except (pa.ArrowInvalid, OSError) as error:
             raise self._unreadable(segment.file, error) from error
-        return part.select(names).cast(stored_schema(names, encoded))
+        wanted = stored_schema(names, encoded)
+        return part if part.schema.equals(wanted) else part.select(names).cast(wanted)
 
 
 def stored_schema(names: Sequence[str], encoded: Sequence[str] = ()) -> pa.Schema:
