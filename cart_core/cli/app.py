@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cart_core.cli import carts, events, evidence, maintenance, output, tables
+from cart_core.cli import audit, carts, events, evidence, maintenance, output, tables
 
 COMMAND_GROUP = "cart_core.commands"
 
@@ -50,6 +50,7 @@ def root(
 events.register(app)
 carts.register(app)
 evidence.register(app)
+audit.register(app)
 tables.register(app)
 maintenance.register(app)
 for _point in entry_points(group=COMMAND_GROUP):

@@ -28,9 +28,9 @@ from cart_core.ledger.chain import (
     running_hash,
     sealed_position,
 )
-from cart_core.ledger.leaves import leaf_hash, leaf_hashes
+from cart_core.ledger.leaves import canonical_rows, leaf_hash, leaf_hashes
 from cart_core.ledger.proofs import CHECKER, Proof, check_proof, prove
-from cart_core.ledger.tree import inclusion_path, leaf, merkle_root, root_from_path
+from cart_core.ledger.tree import hashes_beside, inclusion_path, leaf, merkle_root, root_from_path
 
 __all__ = [
     "CHECKER",
@@ -40,10 +40,12 @@ __all__ = [
     "anchor",
     "canonical",
     "canonical_json",
+    "canonical_rows",
     "chain_head",
     "chain_problems",
     "check_anchor",
     "check_proof",
+    "hashes_beside",
     "inclusion_path",
     "leaf",
     "leaf_hash",

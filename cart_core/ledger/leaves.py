@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,21 @@ def leaf_hashes(events: pa.Table, *, strict: bool = True) -> Hashes:
     return out
 
 
+def canonical_rows(events: pa.Table) -> Iterator[bytes | None]:
+    """The canonical JSON of every row of such a table, in order; None for a row that is no event."""
+    columns = [_values(events[name]) for name in COLUMNS]
+    for values in zip(*columns, strict=True):
+        yield canonical_row({name: value for name, value in zip(COLUMNS, values, strict=True) if value is not None})
+
+
 def _hash_plainly(events: pa.Table, out: Hashes) -> bool:
     """Hash row by row; whether that was possible: text that is no UTF-8, as in a damaged file, has no Python form."""
     try:
-        columns = [_values(events[name]) for name in COLUMNS]
+        for place, text in enumerate(canonical_rows(events)):
+            if text is not None:
+                out[place] = np.frombuffer(leaf(text), np.uint8)
     except UnicodeDecodeError:
         return False
-    for place, values in enumerate(zip(*columns, strict=True)):
-        row = {name: value for name, value in zip(COLUMNS, values, strict=True) if value is not None}
-        text = canonical_row(row)
-        if text is not None:
-            out[place] = np.frombuffer(leaf(text), np.uint8)
     return True
 
 

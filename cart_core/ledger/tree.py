@@ -17,6 +17,8 @@ COMPILED_NODES = 50_000
 
 Hashes = np.ndarray[Any, np.dtype[np.uint8]]
 """Hashes as an (n, 32) array of bytes."""
+Beside = dict[int, dict[int, bytes]]
+"""Hashes of a tree by depth and place, both from 0."""
 
 
 def leaf(data: bytes) -> bytes:
@@ -53,6 +55,21 @@ def inclusion_path(leaves: Hashes | Sequence[bytes], index: int) -> list[bytes]:
             path.append(bytes(level[index ^ 1]))
         level, index = _above(level), index >> 1
     return path
+
+
+def hashes_beside(leaves: Hashes | Sequence[bytes], chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> Beside:
+    """The fewest hashes that, with the chosen leaves, give the root: by depth from the leaves up, then by place.
+
+    ``chosen`` flags each leaf. Where none is chosen there is nothing to lead anywhere, and no hash.
+    """
+    level, known = _array(leaves), np.asarray(chosen, bool)
+    found: Beside = {}
+    for depth in range(max(len(level) - 1, 0).bit_length()):
+        places = np.flatnonzero(known) ^ 1
+        places = places[places < len(level)]
+        found[depth] = {int(place): bytes(level[place]) for place in places[~known[places]]}
+        level, known = _above(level), np.logical_or.reduceat(known, np.arange(0, len(known), 2))
+    return found
 
 
 def root_from_path(leaf_hash: bytes, index: int, rows: int, path: Sequence[bytes]) -> bytes:

@@ -140,6 +140,35 @@ def test_verify_ends_with_1_and_names_the_file(cart, tmp_path: Path):
     assert segment.name in out
 
 
+def test_audit_seals_first_and_its_pack_is_checked_offline(cart, tmp_path: Path):
+    """The document says what the pack holds; a changed byte ends check-audit with 1 and the file's name."""
+    folder = tmp_path / "pack"
+    period = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--out", str(folder))
+    code, out, _ = cart("audit", *period, "--json")
+    told = json.loads(out)
+    assert (code, told["ok"], told["events"], told["unsealed"], told["by"]) == (0, True, 5, 0, "either")
+    assert cart("check-audit", str(folder), "--head", told["head"])[0] == 0
+    assert cart("check-audit", str(folder), "--head", "00" * 32)[0] == 1
+    (folder / "events.jsonl").write_bytes((folder / "events.jsonl").read_bytes().replace(b"2900", b"2901"))
+    code, out, _ = cart("check-audit", str(folder))
+    assert (code, out.splitlines()[0]) == (1, "events.jsonl: is not what SHA256SUMS says it was")
+
+
+def test_audit_can_leave_the_journal_as_it_is(cart, tmp_path: Path):
+    """Its events are in the pack, and said to be covered by the running hash alone."""
+    period = ("--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z", "--out", str(tmp_path / "pack"))
+    told = json.loads(cart("audit", *period, "--no-seal", "--json")[1])
+    assert (told["events"], told["unsealed"]) == (5, 5)
+    assert cart("check-audit", str(tmp_path / "pack"))[0] == 0
+
+
+def test_an_audit_of_a_period_that_ends_before_it_begins_is_wrong_usage(cart, tmp_path: Path):
+    """And makes no folder."""
+    period = ("--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z", "--out", str(tmp_path / "pack"))
+    assert cart("audit", *period)[0] == 2
+    assert not (tmp_path / "pack").exists()
+
+
 def test_export_and_sql_agree(cart, tmp_path: Path):
     """The same cart in a file and in a query."""
     assert cart("export", "carts", str(tmp_path / "carts.jsonl"))[0] == 0

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart_core import ledger
+from cart_core.audit.check_audit import root
 
 # The test vectors of certificate-transparency, the reference implementation of RFC 6962.
 DATA = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
@@ -126,3 +127,28 @@ def test_a_leaf_that_is_not_there_has_no_path():
         ledger.inclusion_path([bytes(32)], 1)
     with pytest.raises(ValueError, match="leaf -1 of a tree of 1"):
         ledger.root_from_path(bytes(32), -1, 1, [])
+
+
+@given(trees, st.data())
+def test_some_leaves_and_the_hashes_beside_them_give_the_root(leaves, data):
+    """Whichever are chosen, none of the others' leaves is needed, and no hash stands where a chosen leaf does."""
+    chosen = data.draw(st.lists(st.booleans(), min_size=len(leaves), max_size=len(leaves)).filter(any))
+    beside = ledger.hashes_beside(leaves, np.array(chosen))
+    others = {str(depth): {str(place): each.hex() for place, each in row.items()} for depth, row in beside.items()}
+    known = {place: leaf for place, leaf in enumerate(leaves) if chosen[place]}
+    assert root(len(leaves), known, others) == by_definition(leaves).hex()
+    if sum(chosen) == 1:
+        path = [each for row in beside.values() for each in row.values()]
+        assert path == ledger.inclusion_path(leaves, chosen.index(True))
+
+
+def test_no_chosen_leaf_needs_no_hash():
+    """There is nothing to lead to the root."""
+    assert not any(ledger.hashes_beside([bytes(32)] * 5, np.zeros(5, bool)).values())
+
+
+@given(trees)
+def test_a_hash_in_place_of_a_chosen_leaf_is_refused(leaves):
+    """Nobody can put a hash where an event stands."""
+    with pytest.raises(ValueError, match="where an event does"):
+        root(len(leaves), dict(enumerate(leaves)), {"0": {"0": "00" * 32}})
