@@ -25,6 +25,7 @@ from cart_core.simulator.records import Array
 from cart_core.simulator.shop import START, Shop
 from cart_core.simulator.truth import Effect, Truth
 
+DECLARED = Path(__file__).with_name("experiments.toml")
 ROW_GROUP_ROWS = 262_144
 PLAIN_COLUMNS = frozenset(("event_id", "cart_id", "view_id", "order_id", "user_id", "session", "email"))
 FILES = {
@@ -49,7 +50,8 @@ def simulate(
 ) -> Truth:
     """Write a shop of ``carts`` carts over ``days`` days to the folder ``out``, and return what is true about it.
 
-    Files: events, views, exposures, contacts, coupons, stock and truth_episodes .parquet, and truth.json. Events
+    Files: events, views, exposures, contacts, coupons, stock and truth_episodes .parquet, experiments.toml, and
+    truth.json. Events
     stand cart by cart, versions and times ascending within a cart; position and recorded_at are null. The same
     arguments give the same bytes. Memory does not grow with ``carts``. ``progress`` is called with carts done and
     carts in all. Existing files are replaced; a crash leaves files half written.
@@ -69,6 +71,7 @@ def simulate(
     offers = catalogs.coupons(seed, shop.start_us, days)
     pq.write_table(tables.coupon_table(offers), out / "coupons.parquet", compression="zstd")
     pq.write_table(catalogs.stock(seed), out / "stock.parquet", compression="zstd")
+    (out / DECLARED.name).write_bytes(DECLARED.read_bytes())
     truth = tally.truth()
     truth.write(out / "truth.json")
     return truth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,14 +107,21 @@ def _simulate(out: Path, plan: Plan) -> datetime:
 
 def _import(store: CartStore, shop: Path, plan: Plan) -> dict[str, Any]:
     from cart_core.ingest import import_files
-    from pipelines.defs.events.handing_in import hand_in
 
     if plan.source is not None:
         return import_files(store, plan.source, [str(plan.file)]).to_json()
     report = import_files(store, "parquet", [shop / "events.parquet"])
-    for name in HANDED_IN:
-        hand_in(store.path, name, shop / f"{name}.parquet")
+    _hand_in(store.path, shop)
     return report.to_json()
+
+
+def _hand_in(home: Path, shop: Path) -> None:
+    from pipelines.defs.events.handing_in import hand_in
+    from pipelines.shop import EXPERIMENTS
+
+    for name in HANDED_IN:
+        hand_in(home, name, shop / f"{name}.parquet")
+    shutil.copyfile(shop / EXPERIMENTS, home / "inputs" / EXPERIMENTS)
 
 
 def _last_moment(store: CartStore) -> datetime:

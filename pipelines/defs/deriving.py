@@ -28,10 +28,14 @@ DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=1)
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A derived frame, and what else is worth telling about how it came to be."""
+    """A derived frame, and what else is worth telling about how it came to be.
+
+    ``position`` is that of the last event read, where it is another than the last one when the step began.
+    """
 
     frame: pl.DataFrame
     told: Mapping[str, Any] = field(default_factory=dict)
+    position: int | None = None
 
 
 Derive = Callable[[Shop, Terms, datetime], pl.DataFrame | Derived]
@@ -139,14 +143,21 @@ def _some_days(
 def derived(
     context: dg.AssetExecutionContext, derive: DeriveAll, shop: Shop, terms: Terms
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Derive tables as of the run's moment, write each, and tell its rows, moment, position, time and first rows."""
+    """Derive tables as of the run's moment, write each, and tell its rows, moment, position, time and first rows.
+
+    Events that come in meanwhile are left to the next run: a table is of the events up to the position noted in it.
+    """
     as_of, began = terms.moment(context), time.perf_counter()
     with shop.events() as store:
-        position = store.position()
+        last = store.position()
     with no_second_try():
-        found = {name: _as_derived(each) for name, each in derive(shop, terms, as_of).items()}
-        notes = {"as_of": rules.format_time(as_of), "position": str(position), **terms.noted()}
-        paths = {name: shop.write(name, each.frame, notes) for name, each in found.items()}
+        found = {name: _as_derived(each) for name, each in derive(shop.up_to(last), terms, as_of).items()}
+        positions = {name: last if each.position is None else each.position for name, each in found.items()}
+        about = {"as_of": rules.format_time(as_of), **terms.noted()}
+        paths = {
+            name: shop.write(name, each.frame, {**about, "position": str(positions[name])})
+            for name, each in found.items()
+        }
     for name, each in found.items():
         yield dg.MaterializeResult(
             asset_key=name,
@@ -154,7 +165,7 @@ def derived(
                 "dagster/row_count": each.frame.height,
                 "preview": dg.MetadataValue.md(preview(each.frame)),
                 "as_of": dg.MetadataValue.timestamp(as_of),
-                "position": position,
+                "position": positions[name],
                 "seconds": round(time.perf_counter() - began, 3),
                 "file": dg.MetadataValue.path(str(paths[name])),
                 **each.told,

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
 
 from cart_core import rules
-from cart_core.store import CartStore
-from pipelines import files
 from pipelines.derive.recovery_policy import Policy
-from pipelines.tables import INPUTS
+from pipelines.shop import EXPERIMENTS_VARIABLE, ShopFolder
 
 DEFAULT_STORE = "data/store"
+DAY = timedelta(days=1)
 STORE_VARIABLE = "CART_STORE"
-EXPERIMENTS = "experiments.toml"
 
 
-class Shop(dg.ConfigurableResource["Shop"]):
+class Shop(dg.ConfigurableResource["Shop"], ShopFolder):
     """One shop's folder: its store of events, what it hands in, and the tables derived from both."""
 
     store: str = Field(default="", description=f"The folder; empty means ${STORE_VARIABLE}, or {DEFAULT_STORE}.")
+    declared: str = Field(
+        default="", description=f"The file of declared experiments; empty means ${EXPERIMENTS_VARIABLE}, or its places."
+    )
+    until: int | None = Field(default=None, ge=0, description="Only events up to this position; empty means all.")
 
     @property
     def folder(self) -> Path:
@@ -33,48 +33,18 @@ class Shop(dg.ConfigurableResource["Shop"]):
         return Path(self.store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE)
 
     @property
-    def derived(self) -> Path:
-        """Where derived tables stand."""
-        return self.folder / "derived"
+    def bound(self) -> int | None:
+        """The position of the last event that is read."""
+        return self.until
 
     @property
-    def inbox(self) -> Path:
-        """Where files are dropped to be imported."""
-        return self.folder / "inbox"
+    def declarations(self) -> str:
+        """The file of declared experiments, where it is configured."""
+        return self.declared
 
-    def events(self) -> CartStore:
-        """Open the store of events, making an empty one where there is none."""
-        return CartStore.open(self.folder)
-
-    def given(self, name: str) -> pl.DataFrame:
-        """A table that the shop hands in, such as contacts; without rows where it hands in none."""
-        return files.read_input(self.folder / "inputs", name)
-
-    def views(self) -> pl.LazyFrame:
-        """Every product view that was imported or handed in, each id once."""
-        found = sorted((self.folder / "views").glob("*.parquet"))
-        return pl.scan_parquet(found) if found else INPUTS["views"].empty().lazy()
-
-    def experiments(self) -> str:
-        """The declared experiments as TOML text: the shop's own, else those of data/experiments.toml, else none."""
-        places = (self.folder / "inputs" / EXPERIMENTS, Path("data") / EXPERIMENTS)
-        return next((place.read_text("utf-8") for place in places if place.exists()), "")
-
-    def table(self, name: str) -> pl.DataFrame:
-        """A derived table. Raises StoreNotFound where it was never derived."""
-        return files.read_table(self.derived, name)
-
-    def has_table(self, name: str) -> bool:
-        """Whether a table was ever derived."""
-        return files.path_of(self.derived, name).exists()
-
-    def notes(self, name: str) -> dict[str, str]:
-        """What was noted when a table was written: as_of and the position of the last event read."""
-        return files.read_notes(self.derived, name)
-
-    def write(self, name: str, frame: files.Frame, notes: Mapping[str, str]) -> Path:
-        """Replace a derived table in one step. Raises TableError where the frame breaks its contract."""
-        return files.write_table(self.derived, name, frame, notes)
+    def up_to(self, position: int) -> Shop:
+        """The same shop, read up to a position."""
+        return Shop(store=self.store, declared=self.declared, until=position)
 
 
 class Terms(dg.ConfigurableResource["Terms"]):
@@ -85,6 +55,8 @@ class Terms(dg.ConfigurableResource["Terms"]):
     other_idle_minutes: list[int] = Field(default=[10, 1440], description="More definitions, for rates by day.")
     window_days: int = Field(default=7, gt=0, description="How long after it a checkout still counts.")
     time_zone: str = Field(default="UTC", description="The zone whose days daily tables count in (IANA name).")
+    known_at_1: str = Field(default="", description="What was known then (RFC 3339) is restated; empty: a day before.")
+    known_at_2: str = Field(default="", description="By what was known then (RFC 3339); empty: the run's moment.")
     engine: str = Field(default="local", description="Where carts are folded when all are: local or spark.")
     campaign: str = Field(default="recovery", description="The recovery campaign; each draws its own holdout.")
     holdout: float = Field(default=0.1, ge=0, le=1, description="The share of shoppers who are never written to.")
@@ -105,6 +77,11 @@ class Terms(dg.ConfigurableResource["Terms"]):
     def window(self) -> timedelta:
         """How long after it a checkout still counts."""
         return timedelta(days=self.window_days)
+
+    def knowledge(self, as_of: datetime) -> tuple[datetime, datetime]:
+        """The two moments of knowledge that restatements compare."""
+        then = rules.parse_time(self.known_at_2) if self.known_at_2 else as_of
+        return rules.parse_time(self.known_at_1) if self.known_at_1 else then - DAY, then
 
     @property
     def policy(self) -> Policy:

@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 
+from cart_core.errors import Refused
 from pipelines.derive.frames import Frame, collected, moment_us, span_us, utc
 from pipelines.derive.histories import COLUMNS, Array, Histories, histories, moments, states
 from pipelines.derive.silences import NEVER, Silences, silences
 from pipelines.tables import TABLES
 from pipelines.tables.contract import ids_as_text
 
-__all__ = ["COLUMNS", "announced", "due", "episodes", "restatements", "stream"]
+__all__ = ["COLUMNS", "RESTATED_COLUMNS", "announced", "due", "episodes", "restated", "restatements", "stream"]
 
+RESTATED_COLUMNS = (*COLUMNS, "recorded_at")
 HOUR = timedelta(minutes=60)
 WEEK = timedelta(days=7)
 US_PER_S = 1_000_000
@@ -131,6 +133,24 @@ def restatements(
         .select(TABLES["restatements"].schema.names())
         .sort(_SILENCE)
     )
+
+
+def restated(
+    batches: Iterable[Frame],
+    known_at_1: datetime,
+    known_at_2: datetime,
+    as_of: datetime | None = None,
+    idle: timedelta | Sequence[timedelta] = HOUR,
+    window: timedelta = WEEK,
+) -> pl.DataFrame:
+    """``restatements`` of all batches, each of which holds all events of its carts with RESTATED_COLUMNS.
+
+    Raises Refused where the second moment of knowledge is before the first, and as ``episodes``.
+    """
+    if known_at_2 < known_at_1:
+        raise Refused("bad_moments", f"what was known at {known_at_1} cannot be restated by {known_at_2}, before it")
+    found = [restatements(batch, known_at_1, known_at_2, as_of, idle, window) for batch in batches]
+    return pl.concat([TABLES["restatements"].empty(), *found]).sort(_SILENCE)
 
 
 _SILENCE = ["cart_id", "last_activity_at", "idle_s"]

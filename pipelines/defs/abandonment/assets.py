@@ -12,7 +12,6 @@ from pipelines.derive import abandonment, abandonment_rates
 from pipelines.tables import TABLES
 
 GROUP = "abandonment"
-KNOWN_BEFORE = timedelta(days=1)
 
 
 @table("abandonment_episodes", group=GROUP, deps=["events"])
@@ -29,10 +28,11 @@ def abandonment_events(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     """
     with shop.events() as store:
         told = announce(store, as_of, terms.idle)
+        position = store.position()
         columns = [*TABLES["abandonment_events"].schema, "type"]
-        stored = store.scan(columns=columns).filter(pl.col("type") == "CartAbandoned")
+        stored = store.scan(until=position, columns=columns).filter(pl.col("type") == "CartAbandoned")
         frame = abandonment.announced(stored)
-    return Derived(frame, {"appended": told.appended, "skipped": told.skipped})
+    return Derived(frame, {"appended": told.appended, "skipped": told.skipped}, position)
 
 
 @table("abandonment_daily", group=GROUP, deps=["abandonment_episodes"])
@@ -51,28 +51,24 @@ def abandonment_hourly(shop: Shop, terms: Terms, _as_of: datetime) -> pl.DataFra
 def cart_cohorts(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
     """Carts by the day they began: how many were left at least once, and how many were checked out."""
     columns = ("cart_id", "timestamp", "type")
-    with shop.events() as store:
-        begun = [abandonment_rates.starts(events, as_of) for events in store.batches(columns)]
+    with shop.history() as history:
+        begun = [abandonment_rates.starts(events, as_of) for events in history.batches(columns)]
     episodes = shop.table("abandonment_episodes")
     return abandonment_rates.cohorts(pl.concat(begun), episodes, as_of, terms.window, terms.time_zone)
 
 
 @table("restatements", group="audit", deps=["abandonment_episodes"])
 def restatements(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
-    """What events that became known within the last day changed about the silences known before."""
-    before = as_of - KNOWN_BEFORE
-    columns = (*abandonment.COLUMNS, "recorded_at")
-    with shop.events() as store:
-        found = [
-            abandonment.restatements(events, before, as_of, before, terms.idle, terms.window)
-            for events in store.batches(columns)
-        ]
-    frame = pl.concat([TABLES["restatements"].empty(), *found]).sort(TABLES["restatements"].key)
-    return Derived(frame, {"known_at_1": rules.format_time(before), "known_at_2": rules.format_time(as_of)})
+    """What events that became known between two moments, by default within the last day, changed about silences."""
+    first, then = terms.knowledge(as_of)
+    with shop.history() as history:
+        batches = history.batches(abandonment.RESTATED_COLUMNS)
+        frame = abandonment.restated(batches, first, then, first, terms.idle, terms.window)
+    return Derived(frame, {"known_at_1": rules.format_time(first), "known_at_2": rules.format_time(then)})
 
 
 def silences(shop: Shop, terms: Terms, as_of: datetime, idles: list[timedelta]) -> pl.DataFrame:
     """Episodes of the whole store under some definitions, bucket by bucket, so that memory holds one at a time."""
-    with shop.events() as store:
-        found = list(abandonment.stream(store.batches(abandonment.COLUMNS), as_of, idles, terms.window))
+    with shop.history() as history:
+        found = list(abandonment.stream(history.batches(abandonment.COLUMNS), as_of, idles, terms.window))
     return pl.concat([TABLES["abandonment_episodes"].empty(), *found])

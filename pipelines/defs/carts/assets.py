@@ -50,6 +50,6 @@ def carts(shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
 def overcharges(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
     """Every order that charged another total than its cart's events add up to, with the total that explains it."""
     columns = (*COLUMNS, "order_id", "total_cents")
-    with shop.events() as store:
-        found = [overcharges_of(events, as_of) for events in store.batches(columns)]
+    with shop.history() as history:
+        found = [overcharges_of(events, as_of) for events in history.batches(columns)]
     return pl.concat([TABLES["overcharges"].empty(), *found])

@@ -21,10 +21,10 @@ def recovery_candidates(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFra
     episodes = shop.table("abandonment_episodes")
     waiting = episodes.filter(pl.col("outcome") == "open")["cart_id"]
     inputs = recovery.Inputs(*(shop.given(name) for name in ("contacts", "sends", "stock", "coupons")))
-    with shop.events() as store:
+    with shop.history() as history:
         parts = [
             (recovery.orders(events, as_of), recovery.of_carts(events, waiting))
-            for events in store.batches(CANDIDATE_COLUMNS)
+            for events in history.batches(CANDIDATE_COLUMNS)
         ]
     bought, open_events = (pl.concat(each) for each in zip(*parts, strict=True))
     return recovery.candidates_of(episodes, bought, open_events, as_of, inputs, terms.policy)
@@ -41,8 +41,8 @@ def recovery_assignments(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.Data
 @table("recovery_outcomes", group=GROUP, deps=["recovery_assignments"])
 def recovery_outcome(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
     """What became of each assigned episode: any order within the window, and whether it followed a mail."""
-    with shop.events() as store:
-        bought = [recovery.orders(events, as_of) for events in store.batches(ORDER_COLUMNS)]
+    with shop.history() as history:
+        bought = [recovery.orders(events, as_of) for events in history.batches(ORDER_COLUMNS)]
     assigned, sends = shop.table("recovery_assignments"), shop.given("sends")
     return recovery_outcomes.outcomes(assigned, pl.concat(bought), sends, as_of, terms.window)
 
@@ -56,5 +56,5 @@ def recovery_lift(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.DataFrame:
 @table("coupon_effects", group="coupons", deps=["events"])
 def coupon_effects(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
     """What shoppers took out of their carts after each coupon had left, against two baselines."""
-    with shop.events() as store:
-        return effects_of(store.scan(columns=COLUMNS), as_of)
+    with shop.history() as history:
+        return effects_of(history.scan(COLUMNS), as_of)

@@ -14,9 +14,10 @@ from pipelines.derive import recovery
 @invariant("recovery_candidates")
 def buyers_are_excluded(shop: Shop) -> pl.DataFrame:
     """Nobody is eligible who has checked out any cart since the silence began."""
-    as_of = rules.parse_time(shop.notes("recovery_candidates")["as_of"])
-    with shop.events() as store:
-        bought = pl.concat([recovery.orders(events, as_of) for events in store.batches(ORDER_COLUMNS)])
+    notes = shop.notes("recovery_candidates")
+    as_of = rules.parse_time(notes["as_of"])
+    with shop.up_to(int(notes["position"])).history() as history:
+        bought = pl.concat([recovery.orders(events, as_of) for events in history.batches(ORDER_COLUMNS)])
     latest = bought.group_by("user_id").agg(bought_at=pl.col("completed_at").max())
     eligible = shop.table("recovery_candidates").filter("eligible").join(latest, on="user_id")
     return eligible.filter(pl.col("bought_at") >= pl.col("last_activity_at"))

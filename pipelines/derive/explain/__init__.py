@@ -35,7 +35,7 @@ TERMS = {
 
 
 def explain(name: str, key: Mapping[str, Any], evidence: Evidence, column: str | None = None) -> Explanation:
-    """One row of a derived table, taken apart; with a column, only the parts that add to it (or to its ratio's terms).
+    """One row of a derived table, taken apart; with a column, only what adds to it (or to its ratio's terms).
 
     ``key`` has a value for each key column of the table (see ``key_of``). The parts' sums are the row's figures, as
     long as nothing was appended since the table was derived. Raises TableError where there is no such table, column
@@ -54,7 +54,7 @@ def explain(name: str, key: Mapping[str, Any], evidence: Evidence, column: str |
         table.column(column)
         terms = [each for each in TERMS.get(column, (column,)) if each in found.columns]
         if terms:
-            found = found.filter(pl.any_horizontal(pl.col(each) != 0 for each in terms))
+            found = found.filter(pl.any_horizontal(pl.col(each) != 0 for each in terms)).select(*WHAT, *terms)
     return Explanation(name, row, found)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isclose
 from typing import Any
 
 import polars as pl
@@ -58,6 +59,19 @@ class Explanation:
     def sums(self) -> dict[str, Any]:
         """What the parts add up to, for every figure of the row that is a count or a sum."""
         return {name: self.parts[name].sum() for name in self.parts.columns if name not in WHAT}
+
+    @property
+    def differences(self) -> dict[str, tuple[Any, Any]]:
+        """The figures that the parts do not add up to, each with what stands in the row and what the parts make.
+
+        It is empty as long as the parts are those of the whole row. A figure that is null adds up to anything.
+        """
+        both = {name: (self.row.get(name), total) for name, total in self.sums.items()}
+        return {
+            name: (stands, total)
+            for name, (stands, total) in both.items()
+            if stands is not None and not isclose(stands, total, rel_tol=1e-9, abs_tol=1e-9)
+        }
 
     @property
     def carts(self) -> list[str]:

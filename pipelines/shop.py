@@ -1,0 +1,226 @@
+"""A shop's folder as derivations read it: events up to a position, what the shop hands in, tables, experiments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cart_core import rules
+from cart_core.errors import Problem, StoreNotFound
+from cart_core.store import CartStore
+from pipelines import files
+from pipelines.derive import experiments
+from pipelines.derive.experiments import Experiment, ExperimentError
+from pipelines.derive.explain import Evidence
+from pipelines.tables import INPUTS
+
+EXPERIMENTS = "experiments.toml"
+EXPERIMENTS_VARIABLE = "CART_EXPERIMENTS"
+WEEK_S = 604_800
+NO_BOUND = datetime.max.replace(tzinfo=UTC)
+EXPLAINED_COLUMNS = (
+    "event_id", "cart_id", "user_id", "version", "timestamp", "recorded_at", "type", "product_id", "product_name",
+    "quantity", "price_cents", "currency", "coupon_code", "discount_type", "discount_value", "reason", "order_id",
+    "total_cents", "metadata",
+)  # fmt: skip
+ACT_COLUMNS = ("cart_id", "user_id", "timestamp", "type", "total_cents")
+EXPOSURE_COLUMNS = ("user_id", "timestamp", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The events of a store up to a position: the same rows at every reading, however busy the store is."""
+
+    store: CartStore
+    until: int | None = None
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Events in tables that hold whole carts, versions ascending inside a cart."""
+        return self.store.batches(columns, until=self.until)
+
+    def scan(self, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Events in order of position."""
+        return self.store.scan(until=self.until, columns=columns)
+
+    def of_carts(self, carts: pl.Series) -> pa.Table:
+        """The events of some carts, given their ids as text, by position."""
+        ids = pa.array([UUID(each).bytes for each in carts], pa.binary(16))
+        found = self.store.read_many(pa.ExtensionArray.from_storage(pa.uuid(), ids))
+        return found if self.until is None else found.filter(pc.less_equal(found["position"], self.until))
+
+    def none(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """No event, with these columns."""
+        return self.store.scan(until=0, columns=columns)
+
+
+class ShopFolder:
+    """One shop's folder; a subclass says where it is, and may say up to which event it is read."""
+
+    @property
+    def folder(self) -> Path:
+        """The shop's folder."""
+        raise NotImplementedError
+
+    @property
+    def bound(self) -> int | None:
+        """The position of the last event that is read; None means the store's last."""
+        return None
+
+    @property
+    def declarations(self) -> str:
+        """The file of declared experiments where somebody names one; empty means the places of ``experiments``."""
+        return ""
+
+    @property
+    def derived(self) -> Path:
+        """Where derived tables stand."""
+        return self.folder / "derived"
+
+    @property
+    def inbox(self) -> Path:
+        """Where files are dropped to be imported."""
+        return self.folder / "inbox"
+
+    def events(self) -> CartStore:
+        """Open the store of events, making an empty one where there is none."""
+        return CartStore.open(self.folder)
+
+    @contextmanager
+    def history(self) -> Iterator[History]:
+        """The events that are read, up to ``bound``."""
+        with self.events() as store:
+            yield History(store, self.bound)
+
+    def given(self, name: str) -> pl.DataFrame:
+        """A table that the shop hands in, such as contacts; without rows where it hands in none."""
+        return files.read_input(self.folder / "inputs", name)
+
+    def views(self) -> pl.LazyFrame:
+        """Every product view that was imported or handed in, each id once."""
+        found = sorted((self.folder / "views").glob("*.parquet"))
+        return pl.scan_parquet(found) if found else INPUTS["views"].empty().lazy()
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A derived table. Raises StoreNotFound where it was never derived."""
+        return files.read_table(self.derived, name)
+
+    def has_table(self, name: str) -> bool:
+        """Whether a table was ever derived."""
+        return files.path_of(self.derived, name).exists()
+
+    def notes(self, name: str) -> dict[str, str]:
+        """What was noted when a table was written: as_of and the position of the last event read."""
+        return files.read_notes(self.derived, name)
+
+    def write(self, name: str, frame: files.Frame, notes: Mapping[str, str]) -> Path:
+        """Replace a derived table in one step. Raises TableError where the frame breaks its contract."""
+        return files.write_table(self.derived, name, frame, notes)
+
+    def experiments(self) -> str:
+        """The declared experiments as TOML text, and none where there is no declaration.
+
+        A file that is named, by configuration or by $CART_EXPERIMENTS, is the one that counts; else inputs/ of the
+        shop's folder; else data/ where the command runs. Raises StoreNotFound where a file that is named is not there.
+        """
+        named = self.declarations or os.environ.get(EXPERIMENTS_VARIABLE, "")
+        if named:
+            if not Path(named).is_file():
+                raise StoreNotFound(
+                    f"there is no file of experiments {named}; it is named by "
+                    + ("the configuration" if self.declarations else f"${EXPERIMENTS_VARIABLE}")
+                )
+            return Path(named).read_text("utf-8")
+        places = (self.folder / "inputs" / EXPERIMENTS, Path("data") / EXPERIMENTS)
+        return next((place.read_text("utf-8") for place in places if place.is_file()), "")
+
+    def exposed(self) -> Iterator[tuple[Experiment, pl.DataFrame]]:
+        """Each declared experiment with its exposures, wherever they come from. Raises as ``declared``."""
+        for experiment in experiments.declared(self.experiments()):
+            yield experiment, self.exposures(experiment)
+
+    def exposures(self, experiment: Experiment) -> pl.DataFrame:
+        """The exposures of an experiment: handed in, in the events' metadata, or drawn by hash over all users."""
+        if experiment.exposures == "metadata":
+            with self.history() as history:
+                return experiments.exposures_from_metadata(history.scan(EXPOSURE_COLUMNS), experiment.key)
+        if experiment.exposures == "hash":
+            start = experiment.start or rules.EPOCH
+            return experiments.exposures_by_hash(
+                self.acts(), experiment.key, experiment.variants, start, experiment.salt or None
+            )
+        return self.given("exposures")
+
+    def experiment(self, key: str) -> tuple[Experiment, pl.DataFrame]:
+        """A declared experiment with its exposures. Raises ExperimentError where none of that key is declared."""
+        for each in experiments.declared(self.experiments()):
+            if each.key == key:
+                return each, self.exposures(each)
+        raise ExperimentError({key: [Problem("key", key, "declared in experiments.toml")]})
+
+    def all_events(self) -> pl.DataFrame:
+        """Every event that is read, with the columns that figures rest on."""
+        with self.history() as history:
+            return history.scan(EXPLAINED_COLUMNS).collect()
+
+    def events_of(self, carts: pl.Series) -> pl.DataFrame:
+        """The events of some carts, given their ids as text, with the columns that figures rest on."""
+        with self.history() as history:
+            found = history.of_carts(carts)
+        return cast("pl.DataFrame", pl.from_arrow(found.select(EXPLAINED_COLUMNS)))
+
+    def acts(self) -> pl.DataFrame:
+        """What users did that experiments measure, from events, views and episodes."""
+        episodes = self.table("abandonment_episodes").select("cart_id", "abandoned_at")
+        with self.history() as history:
+            found = [experiments.acts(events, episodes=episodes) for events in history.batches(ACT_COLUMNS)]
+            none = experiments.acts(history.none(ACT_COLUMNS), views=self.views().select("user_id", "at"))
+        return pl.concat([*found, none])
+
+
+@dataclass(frozen=True)
+class PlainShop(ShopFolder):
+    """A shop's folder that is read outside of any job."""
+
+    path: Path
+    until: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The shop's folder."""
+        return self.path
+
+    @property
+    def bound(self) -> int | None:
+        """The position of the last event that is read."""
+        return self.until
+
+
+def evidence_for(folder: Path, name: str) -> Evidence:
+    """What a row of a derived table can be explained from: the events that it was derived from, and no later ones.
+
+    Moment, definitions and position are those noted in the table; carts and lines have no moment. Raises StoreNotFound
+    where the table was never derived.
+    """
+    notes = files.read_notes(folder / "derived", name)
+    shop = PlainShop(folder, int(notes["position"]))
+    all_events = cache(shop.all_events)
+    return Evidence(
+        table=cache(shop.table),
+        events=lambda carts: all_events() if carts is None else shop.events_of(carts),
+        views=cache(lambda: shop.views().collect()),
+        experiment=cache(shop.experiment),
+        as_of=rules.parse_time(notes["as_of"]) if "as_of" in notes else NO_BOUND,
+        window=timedelta(seconds=int(notes.get("window_s", WEEK_S))),
+        time_zone=notes.get("time_zone", "UTC"),
+    )
