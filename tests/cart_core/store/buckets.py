@@ -39,13 +39,13 @@ class Bucket:
         """The address of a store's segments in it."""
         return f"s3://{self.name}/{prefix}?endpoint={self.endpoint}{options}"
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The keys of all objects."""
         return sorted(each["Key"] for each in self.client.list_objects_v2(Bucket=self.name).get("Contents", []))
 
     def segments(self) -> list[str]:
         """The keys of the segments."""
-        return [key for key in self.keys() if key.endswith(".parquet")]
+        return [key for key in self.names() if key.endswith(".parquet")]
 
 
 @cache
