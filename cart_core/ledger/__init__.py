@@ -17,7 +17,7 @@ signed, times in them microseconds since 1970, hashes in JSON are hex:
 A proof leads from an event to its batch's root and on to the head; an anchor is a head that others keep.
 """
 
-from cart_core.ledger.anchors import anchor, check_anchor, new_private_key, public_key_of
+from cart_core.ledger.anchors import anchor, check_anchor, new_private_key, public_key_of, read_public_key
 from cart_core.ledger.canonical import canonical, canonical_json
 from cart_core.ledger.chain import (
     GENESIS,
@@ -54,6 +54,7 @@ __all__ = [
     "new_private_key",
     "prove",
     "public_key_of",
+    "read_public_key",
     "recorded_hash",
     "root_from_path",
     "running_hash",

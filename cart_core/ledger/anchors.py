@@ -5,6 +5,7 @@ Whoever can rewrite the whole store can rebuild its chain too; they cannot rebui
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from cart_core.ledger.canonical import canonical_json
 from cart_core.ledger.chain import SealedBatch, chain_head, sealed_position
 
 FORMAT = "cart-anchor/1"
+PUBLIC_KEY = re.compile("[0-9a-fA-F]{64}")
 FIELDS = frozenset(("at", "batches", "format", "head", "position", "publicKey", "signature", "store"))
 
 
@@ -70,6 +72,21 @@ def public_key_of(private_key: bytes) -> str:
     """The public half of a private key in PEM, as hex."""
     text: str = _private_key(private_key).public_key().public_bytes_raw().hex()
     return text
+
+
+def read_public_key(text: str) -> str:
+    """A public key as hex, from its hex or its PEM. Raises Refused where it is none of Ed25519."""
+    word = text.strip()
+    if PUBLIC_KEY.fullmatch(word):
+        return word.lower()
+    serialization, ed25519, _ = _cryptography()
+    try:
+        key = serialization.load_pem_public_key(word.encode())
+    except ValueError as error:
+        raise Refused("bad_key", f"the public key must be 64 hexadecimal digits, or PEM: {error}") from error
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise Refused("bad_key", f"the public key must be of Ed25519, but is of {type(key).__name__}")
+    return bytes(key.public_bytes_raw()).hex()
 
 
 def _ledger_problems(document: Mapping[str, Any], batches: Sequence[SealedBatch], store: str) -> list[str]:

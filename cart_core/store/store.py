@@ -17,7 +17,7 @@ from cart_core import schema
 from cart_core.errors import StoreNotFound, StoreReadOnly
 from cart_core.events import Envelope
 from cart_core.projector import CartState
-from cart_core.store import catalog, segment_places
+from cart_core.store import catalog, opening
 from cart_core.store.base import Clock, Store, id_of
 from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
@@ -80,18 +80,8 @@ class CartStore(Store):
         (``?endpoint=http://host:9000&region=us-east-1&cache=20GiB``) or in the usual AWS variables; it is settled when
         the store is made. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew, Refused (segments_elsewhere).
         """
-        if path is None or catalog is not None:
-            raise StoreNotFound("name the store's folder")
-        home = Path(path)
-        place = home / "catalog.sqlite"
-        if not create and not place.exists():
-            raise StoreNotFound(f"there is no store at {home}: import something into it first, or see --store")
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreReadOnly(f"the store's folder {home} cannot be made: {error}") from error
-        opened = SqliteCatalog(place)
-        return cls(home, opened, segment_places.folder(opened, home, segments), clock, journal_rows)
+        home, found, folder = opening.opened(path, catalog, segments, create=create)
+        return cls(home, found, folder, clock, journal_rows)
 
     def _submit(self, request: Append) -> int:
         return self._writer.submit(request)
@@ -202,11 +192,27 @@ class CartStore(Store):
 
         return compaction.compact(self.catalog, self.folder, self.indexes, self.clock, grace)
 
-    def verify(self) -> Verified:
-        """Check every event, file and link of the chain; each problem found names its place."""
-        from cart_core.store import verifying
+    def anchor(self, file: str | os.PathLike[str], private_key: bytes | None = None) -> dict[str, Any]:
+        """Add what the ledger is now as a line to a file that is kept elsewhere, signed with a key (Ed25519, PEM).
 
-        return verifying.verify(self.catalog, self.folder)
+        Raises StoreCorrupt where the anchors before it do not fit this store.
+        """
+        from cart_core.store import anchoring
+
+        return anchoring.append_anchor(self.catalog, Path(file), self.clock, private_key)
+
+    def verify(self, anchors: str | os.PathLike[str] | None = None, public_key: str | None = None) -> Verified:
+        """Check every event, file and link of the chain; each problem found names its place.
+
+        With ``anchors``, a file of them, the ledger must also still begin with what each of them says, which a store
+        that was rolled back or rebuilt does not; with ``public_key`` (hex) each must be signed by it.
+        """
+        from cart_core.store import anchoring, verifying
+
+        found = verifying.verify(self.catalog, self.folder)
+        if anchors is not None:
+            found.problems.extend(anchoring.anchor_problems(self.catalog, Path(anchors), public_key))
+        return found
 
     def forget(self, user_id: str) -> bool:
         """Remove the link from a person to their events for good. Returns whether there was one.

@@ -140,6 +140,33 @@ def test_verify_ends_with_1_and_names_the_file(cart, tmp_path: Path):
     assert segment.name in out
 
 
+def test_seal_anchors_and_verify_holds_the_ledger_to_the_anchors(cart, tmp_path: Path):
+    """With a key or without; an anchor that does not fit ends verify with 1."""
+    plain, signed, key = (str(tmp_path / name) for name in ("plain", "signed", "key"))
+    made = json.loads(cart("new-key", key, "--json")[1])
+    assert [Path(made[name]).stat().st_mode & 0o777 for name in ("privateKey", "publicKeyFile")] == [0o600, 0o644]
+    assert json.loads(cart("seal", "--anchor", plain, "--json")[1])["anchor"]["position"] == 5
+    assert cart("seal", "--anchor", signed, "--key", key)[0] == 0
+    assert cart("verify", "--anchor", plain)[0] == 0
+    assert cart("verify", "--anchor", signed, "--public-key", f"{key}.pub")[0] == 0
+    code, out, _ = cart("verify", "--anchor", plain, "--public-key", f"{key}.pub")
+    assert (code, out) == (1, f"wrong: {plain} line 1: anchor.signature: is missing\n")
+
+
+def test_a_key_is_never_overwritten(cart, tmp_path: Path):
+    """Making one in a file that is there is refused."""
+    (tmp_path / "key").write_text("mine")
+    code, _, err = cart("new-key", str(tmp_path / "key"))
+    assert (code, (tmp_path / "key").read_text()) == (1, "mine")
+    assert "never overwritten" in err
+
+
+@pytest.mark.parametrize("words", [("seal", "--key", "k"), ("verify", "--public-key", "k")])
+def test_a_key_without_anchors_is_wrong_usage(cart, words: tuple[str, ...]):
+    """A key is for anchors alone."""
+    assert cart(*words)[0] == 2
+
+
 def test_audit_seals_first_and_its_pack_is_checked_offline(cart, tmp_path: Path):
     """The document says what the pack holds; a changed byte ends check-audit with 1 and the file's name."""
     folder = tmp_path / "pack"
