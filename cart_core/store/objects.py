@@ -111,8 +111,8 @@ def meaning(what: str, error: Exception) -> StoreError:
     text = str(error)
     if any(word in text for word in AWAY) or isinstance(error, TimeoutError):
         return StoreUnreachable(f"{what}: the object store does not answer ({_short(text)}): try again")
-    if any(word in text for word in DENIED):
-        return StoreReadOnly(f"{what}: the object store refuses access ({_short(text)}): check credentials and policy")
+    if isinstance(error, PermissionError) or any(word in text for word in DENIED):
+        return StoreReadOnly(f"{what}: access is refused ({_short(text)}): check credentials and policy")
     if "NO_SUCH_BUCKET" in text:
         return StoreNotFound(f"{what}: there is no such bucket ({_short(text)})")
     if isinstance(error, FileNotFoundError):

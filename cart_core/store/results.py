@@ -47,6 +47,24 @@ class Compacted:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """The Delta table at ``place`` is at ``version``: ``files`` with ``rows`` events.
+
+    This call ``added`` and ``removed`` so many files, after it had ``rewritten`` some to say all that is known of their
+    events. ``unsealed`` events are still in the journal, and so not published.
+    """
+
+    place: str
+    version: int
+    files: int
+    rows: int
+    added: int
+    removed: int
+    rewritten: int
+    unsealed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """What ``verify`` found: nothing wrong where ``problems`` is empty; each problem names its place."""
 
