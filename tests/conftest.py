@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import postgres
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -45,6 +48,13 @@ class Clock:
 def clock() -> Clock:
     """A clock that shows noon of 2026-01-01, UTC, and moves by ``clock.advance(minutes=5)`` alone."""
     return Clock(datetime(2026, 1, 1, 12, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers() -> Iterator[None]:
+    """Servers that tests started are stopped at the end of the run."""
+    yield
+    postgres.stop()
 
 
 @pytest.fixture(scope="session")

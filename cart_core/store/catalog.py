@@ -15,51 +15,10 @@ from typing import Any, Protocol
 from cart_core.errors import StoreTooNew
 from cart_core.ledger import SealedBatch
 from cart_core.store.at_rest import JOURNAL_COLUMNS
+from cart_core.store.tables import TABLES
 
 SCHEMA_VERSION = 1
 IDS_PER_QUERY = 500
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS state (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    position {int} NOT NULL, recorded_at {int} NOT NULL, generation {int} NOT NULL, forgotten {int} NOT NULL,
-    running_hash {blob} NOT NULL
-);
-CREATE TABLE IF NOT EXISTS users (user_key {serial}, user_id TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS journal (
-    position {int} PRIMARY KEY,
-    event_id {blob} NOT NULL UNIQUE,
-    cart_id {blob} NOT NULL,
-    version {int} NOT NULL CHECK (version >= 1),
-    user_key {int} NOT NULL,
-    timestamp {int} NOT NULL,
-    recorded_at {int} NOT NULL,
-    type TEXT NOT NULL,
-    product_id TEXT, product_name TEXT, quantity {int}, old_quantity {int}, price_cents {int},
-    old_price_cents {int}, currency TEXT, image_url TEXT, coupon_code TEXT, discount_type TEXT,
-    discount_value {real}, reason TEXT, last_activity_at {int}, order_id TEXT, total_cents {int},
-    metadata TEXT,
-    running_hash {blob} NOT NULL,
-    UNIQUE (cart_id, version)
-);
-CREATE TABLE IF NOT EXISTS segments (
-    segment_id {serial},
-    file TEXT NOT NULL UNIQUE,
-    first_position {int} NOT NULL, last_position {int} NOT NULL, rows {int} NOT NULL,
-    size_bytes {int} NOT NULL, sha256 TEXT NOT NULL,
-    min_timestamp {int} NOT NULL, max_timestamp {int} NOT NULL,
-    position_shift {int} NOT NULL, recorded_at {int},
-    retired_at {int}
-);
-CREATE TABLE IF NOT EXISTS batches (
-    batch {int} PRIMARY KEY,
-    first_position {int} NOT NULL, last_position {int} NOT NULL, rows {int} NOT NULL,
-    root {blob} NOT NULL, recorded {blob} NOT NULL, sealed_at {int} NOT NULL,
-    previous {blob} NOT NULL, entry {blob} NOT NULL,
-    journal_anchor {blob}
-);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +96,8 @@ class Catalog(ABC):
     """The door to the database: consistent reads, exclusive writes."""
 
     place: str
+    shared = False
+    """Whether hosts reach it that do not share the store's folder."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[Connection]:
@@ -151,6 +112,14 @@ class Catalog(ABC):
         """Make sure that nothing deleted is left in the database's own files."""
 
     @abstractmethod
+    def last_user_key(self, db: Connection) -> int:
+        """The pseudonym given last, be its user forgotten or not; 0 before the first."""
+
+    @abstractmethod
+    def go_on_after(self, db: Connection, user_key: int) -> None:
+        """Give later pseudonyms than this one only."""
+
+    @abstractmethod
     def close(self) -> None:
         """Close every connection of this process."""
 
@@ -159,12 +128,15 @@ COLUMNS = ", ".join(JOURNAL_COLUMNS)
 INSERT = f"INSERT INTO journal ({COLUMNS}, running_hash) VALUES ({', '.join('?' * (len(JOURNAL_COLUMNS) + 1))})"  # noqa: S608
 
 
-def create(db: Connection, types: dict[str, str], triggers: Iterable[str], store_id: str) -> None:
-    """Lay the tables where there are none. Raises StoreTooNew where a later version laid them."""
+def create(db: Connection, types: dict[str, str], further: Iterable[str], store_id: str) -> None:
+    """Lay the tables where there are none, and run ``further`` statements, such as triggers.
+
+    Raises StoreTooNew where a later version laid the tables.
+    """
     for statement in TABLES.format(**types).split(";\n"):
         if statement.strip():
             db.execute(statement)
-    for statement in triggers:
+    for statement in further:
         db.execute(statement)
     db.execute("INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT DO NOTHING", (str(SCHEMA_VERSION),))
     db.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (store_id,))

@@ -16,13 +16,16 @@ SETTLED = "segments"
 def folder(catalog_: Catalog, home: Path, segments: str | None = None) -> SegmentFolder:
     """The folder of a store's segments: ``segments`` (a path or an s3:// address) or, without it, what was settled.
 
-    The first opening that names a place settles it. An address may name another way to the settled place (endpoint,
+    The first opening that names a place settles it, and so does any opening where other hosts share the catalog, as
+    their folders are not this one. An address may name another way to the settled place (endpoint,
     region, size of the cache). Raises Refused where it names another place.
     """
     with catalog_.reading() as db:
         settled, store_id = catalog.meta(db, SETTLED), catalog.meta(db, "store_id") or ""
+    if segments is None and settled is None and catalog_.shared:
+        segments = str(home / "segments")
     wanted = segments or settled
-    if wanted is None or (settled is None and _place(wanted) == _place(str(home / "segments"))):
+    if wanted is None or (settled is None and not catalog_.shared and _place(wanted) == _place(str(home / "segments"))):
         return _local(home / "segments")
     if segments is not None and (settled is None or _place(segments) != _place(settled)):
         _settle(catalog_, home, segments)

@@ -90,6 +90,16 @@ class SqliteCatalog(Catalog):
         if busy:
             raise StoreBusy(f"{self.place}: a reader holds the old log; what was deleted goes at the next checkpoint")
 
+    def last_user_key(self, db: catalog.Connection) -> int:
+        """The pseudonym given last, be its user forgotten or not."""
+        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'users'").fetchone()
+        return int(row[0]) if row else 0
+
+    def go_on_after(self, db: catalog.Connection, user_key: int) -> None:
+        """Give later pseudonyms only."""
+        db.execute("DELETE FROM sqlite_sequence WHERE name = 'users'")
+        db.execute("INSERT INTO sqlite_sequence VALUES ('users', ?)", (user_key,))
+
     def close(self) -> None:
         """Close every connection of this process."""
         while self._open:

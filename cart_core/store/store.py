@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from cart_core import schema
-from cart_core.errors import StoreNotFound, StoreReadOnly
 from cart_core.events import Envelope
 from cart_core.projector import CartState
 from cart_core.store import catalog, opening
@@ -27,7 +26,6 @@ from cart_core.store.reader import Reader
 from cart_core.store.requests import Append
 from cart_core.store.results import Admission, Compacted, Sealed, Verified
 from cart_core.store.segments import SegmentFolder
-from cart_core.store.sqlite import SqliteCatalog
 from cart_core.store.writer import Answer, Writer
 
 if TYPE_CHECKING:
@@ -75,10 +73,16 @@ class CartStore(Store):
     ) -> CartStore:
         """Open the store in a folder, making one where there is none and ``create`` allows.
 
+        ``catalog`` is ``postgresql://user@host/database?schema=cart_store&pool=10`` for a store that several hosts
+        write; without it, and without a settings file ``store.toml`` that names one, it is a SQLite file in the
+        folder. With it ``path`` may be left out: what else belongs to the store (caches, derived tables, inputs) then
+        lies in the folder of the segments, or in ~/.cache/cart-workbench where they are on an object store.
+
         ``clock`` gives the moment of recording; batches of more than ``journal_rows`` events become segments at
         once. ``segments`` is where they lie: a folder, or ``s3://bucket/prefix``, with the way to it as options
         (``?endpoint=http://host:9000&region=us-east-1&cache=20GiB``) or in the usual AWS variables; it is settled when
-        the store is made. Raises StoreNotFound, StoreReadOnly, StoreCorrupt, StoreTooNew, Refused (segments_elsewhere).
+        the store is made. Raises StoreNotFound, StoreUnreachable, StoreReadOnly, StoreCorrupt,
+        StoreTooNew, Refused (segments_elsewhere, bad_settings).
         """
         home, found, folder = opening.opened(path, catalog, segments, create=create)
         return cls(home, found, folder, clock, journal_rows)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cart_core.store import CartStore, MemoryStore
 from cart_core.store.base import Store
+from tests import postgres
 from tests.cart_core.store import buckets
 
 
@@ -31,14 +33,21 @@ def on_objects(path: Path, clock: SteppingClock) -> Store:
     return CartStore.open(path / "store", segments=segments, clock=clock, journal_rows=0)
 
 
+def on_postgres(path: Path, clock: SteppingClock, **more: Any) -> Store:
+    """A store whose catalog is a schema of its own on a PostgreSQL server."""
+    return CartStore.open(catalog=postgres.server().fresh(), segments=str(path / "segments"), clock=clock, **more)
+
+
 Kinds = dict[str, Callable[[Path, SteppingClock], Store]]
 KINDS: Kinds = {
     "memory": lambda _path, clock: MemoryStore(clock),
     "sqlite": lambda path, clock: CartStore.open(path / "store", clock=clock),
     "sqlite, every batch a segment": lambda path, clock: CartStore.open(path / "store", clock=clock, journal_rows=0),
+    "postgresql": on_postgres,
+    "postgresql, every batch a segment": lambda path, clock: on_postgres(path, clock, journal_rows=0),
     "s3, every batch a segment": on_objects,
 }
-MARKS = {"s3, every batch a segment": pytest.mark.s3}
+MARKS = {kind: getattr(pytest.mark, mark) for mark in ("postgres", "s3") for kind in KINDS if kind.startswith(mark)}
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""The tables of a catalog, in SQL that databases share; a catalog fills in its own names of types."""
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    position {int} NOT NULL, recorded_at {int} NOT NULL, generation {int} NOT NULL, forgotten {int} NOT NULL,
+    running_hash {blob} NOT NULL
+);
+CREATE TABLE IF NOT EXISTS users (user_key {serial}, user_id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS journal (
+    position {int} PRIMARY KEY,
+    event_id {blob} NOT NULL UNIQUE,
+    cart_id {blob} NOT NULL,
+    version {int} NOT NULL CHECK (version >= 1),
+    user_key {int} NOT NULL,
+    timestamp {int} NOT NULL,
+    recorded_at {int} NOT NULL,
+    type TEXT NOT NULL,
+    product_id TEXT, product_name TEXT, quantity {int}, old_quantity {int}, price_cents {int},
+    old_price_cents {int}, currency TEXT, image_url TEXT, coupon_code TEXT, discount_type TEXT,
+    discount_value {real}, reason TEXT, last_activity_at {int}, order_id TEXT, total_cents {int},
+    metadata TEXT,
+    running_hash {blob} NOT NULL,
+    UNIQUE (cart_id, version)
+);
+CREATE TABLE IF NOT EXISTS segments (
+    segment_id {serial},
+    file TEXT NOT NULL UNIQUE,
+    first_position {int} NOT NULL, last_position {int} NOT NULL, rows {int} NOT NULL,
+    size_bytes {int} NOT NULL, sha256 TEXT NOT NULL,
+    min_timestamp {int} NOT NULL, max_timestamp {int} NOT NULL,
+    position_shift {int} NOT NULL, recorded_at {int},
+    retired_at {int}
+);
+CREATE TABLE IF NOT EXISTS batches (
+    batch {int} PRIMARY KEY,
+    first_position {int} NOT NULL, last_position {int} NOT NULL, rows {int} NOT NULL,
+    root {blob} NOT NULL, recorded {blob} NOT NULL, sealed_at {int} NOT NULL,
+    previous {blob} NOT NULL, entry {blob} NOT NULL,
+    journal_anchor {blob}
+);
+"""
