@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
     app.command("seal")(seal)
     app.command("compact")(compact)
+    app.command("publish")(publish)
     app.command("verify")(verify)
     app.command("forget")(forget)
     app.command("new-key")(new_key)

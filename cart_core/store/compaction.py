@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from cart_core import rules
-from cart_core.store import catalog
+from cart_core.store import catalog, delta_log
 from cart_core.store.catalog import Catalog, Segment
 from cart_core.store.index import IndexCache
 from cart_core.store.results import Compacted
@@ -33,7 +33,7 @@ def compact(
         live = catalog.segments(db)
     before = after = 0
     for group in groups(live):
-        if _rewrite(catalog_, folder, group, rules.to_micros(clock())):
+        if rewrite(catalog_, folder, group, rules.to_micros(clock())):
             before, after = before + len(group), after + 1
     return Compacted(before, after, sweep(catalog_, folder, indexes, clock, grace))
 
@@ -60,7 +60,12 @@ def sweep(
         retired = catalog.segments(db, retired=True)
         named = {each.file for each in (*retired, *catalog.segments(db))}
     limit = rules.to_micros(clock() - grace)
-    old = [each for each in retired if each.retired_us is not None and each.retired_us <= limit]
+    published = delta_log.held(folder, limit)
+    old = [
+        each
+        for each in retired
+        if each.retired_us is not None and each.retired_us <= limit and each.file not in published
+    ]
     for segment in old:
         folder.remove(segment.file)
         indexes.forget(segment.file)
@@ -80,7 +85,8 @@ def _joins(segment: Segment, group: list[Segment]) -> bool:
     )
 
 
-def _rewrite(catalog_: Catalog, folder: SegmentFolder, group: list[Segment], now_us: int) -> bool:
+def rewrite(catalog_: Catalog, folder: SegmentFolder, group: list[Segment], now_us: int) -> bool:
+    """Write segments anew as one file, and swap it for them; False where another process was quicker."""
     written = folder.write(pa.concat_tables(folder.read(each) for each in group))
     with catalog_.writing() as db:
         live = {each.file for each in catalog.segments(db)}

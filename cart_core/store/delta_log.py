@@ -30,6 +30,7 @@ WRITER_FEATURE = "cartWorkbench"
 PROTOCOL = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": [WRITER_FEATURE]}
 TOMBSTONE_DAYS = 30
 MICROS_PER_MS = 1_000
+MS_PER_DAY = 86_400_000
 NOT_PUBLISHED = ("bucket",)
 PLAIN = {
     "int64": "long",
@@ -123,7 +124,7 @@ class DeltaLog:
                 table.apply(each)
             table.version = number
             if number and number % CHECKPOINT_EVERY == 0:
-                self._checkpoint(table)
+                self._checkpoint(table, about["createdTime"])
         return number
 
     def _head(self, table: Table, about: Action) -> Iterator[dict[str, Action]]:
@@ -152,10 +153,11 @@ class DeltaLog:
         found = self._system.get_file_info(FileSelector(self._base, allow_not_found=True))
         return sorted(each.base_name for each in found if each.type == FileType.File and each.base_name[0].isdigit())
 
-    def _checkpoint(self, table: Table) -> None:
+    def _checkpoint(self, table: Table, now_ms: int) -> None:
+        forgotten_ms = now_ms - TOMBSTONE_DAYS * MS_PER_DAY
         rows: list[Action] = [{"protocol": PROTOCOL}, {"metaData": table.about}]
         rows += [{"add": each} for each in table.files.values()]
-        rows += [{"remove": each} for each in table.removed.values()]
+        rows += [{"remove": each} for each in table.removed.values() if each["deletionTimestamp"] > forgotten_ms]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows, CHECKPOINT), sink)
         self._write(f"{table.version:020d}.checkpoint.parquet", sink.getvalue().to_pybytes())

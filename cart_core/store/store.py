@@ -24,7 +24,7 @@ from cart_core.store.index import IndexCache
 from cart_core.store.live import LiveStates
 from cart_core.store.reader import Reader
 from cart_core.store.requests import Append
-from cart_core.store.results import Admission, Compacted, Sealed, Verified
+from cart_core.store.results import Admission, Compacted, Published, Sealed, Verified
 from cart_core.store.segments import SegmentFolder
 from cart_core.store.writer import Answer, Writer
 
@@ -195,6 +195,17 @@ class CartStore(Store):
         from cart_core.store import compaction
 
         return compaction.compact(self.catalog, self.folder, self.indexes, self.clock, grace)
+
+    def publish(self) -> Published:
+        """Make the Delta table beside the segments name exactly the live ones; nothing is copied.
+
+        Any engine that reads Delta reads it; rows of the journal are not in it, and users are pseudonyms. Files whose
+        positions or moment of recording stand in the catalog alone are first written anew. A crash leaves the version
+        before, or the new one. Raises StoreBusy where somebody else publishes, StoreReadOnly, StoreUnreachable.
+        """
+        from cart_core.store import publishing
+
+        return publishing.publish(self.catalog, self.folder, self.clock)
 
     def anchor(self, file: str | os.PathLike[str], private_key: bytes | None = None) -> dict[str, Any]:
         """Add what the ledger is now as a line to a file that is kept elsewhere, signed with a key (Ed25519, PEM).
