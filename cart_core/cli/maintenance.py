@@ -1,10 +1,10 @@
-"""Commands that keep a store: status, seal, compact, verify, forget, new-key."""
+"""Commands that keep a store: status, seal, compact, publish, verify, forget, new-key."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,6 +69,21 @@ def compact(context: typer.Context, as_json: AsJson = False) -> None:
         output.document({"before": done.before, "after": done.after, "swept": done.swept})
     else:
         output.lines(f"rewrote {done.before} segments as {done.after}, removed {done.swept} files nobody reads")
+
+
+def publish(context: typer.Context, as_json: AsJson = False) -> None:
+    """Make the segments a Delta table that other engines read; nothing is copied."""
+    with session(context).store() as store:
+        done = store.publish()
+    if as_json:
+        output.document(asdict(done))
+        return
+    output.lines(
+        f"the Delta table {done.place} is at version {done.version}: {done.rows:,} events in {done.files} files",
+        f"{done.added} files added, {done.removed} removed, {done.rewritten} written anew before that",
+    )
+    if done.unsealed:
+        output.lines(f"{done.unsealed:,} events are not in it, as they are not sealed yet: see cart seal")
 
 
 def verify(
