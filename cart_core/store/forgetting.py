@@ -17,16 +17,18 @@ LINE_FILES = (".jsonl", ".csv", ".txt")
 WHOLE_FILES = (".html", ".json")
 
 
-def scrub(home: Path, user_id: str, pseudonym: int) -> list[Path]:
-    """Take a user id out of every file beside the segments; returns the files that changed.
+def scrub(home: Path, user_id: str, pseudonym: int, segments: Path) -> list[Path]:
+    """Take a user id out of every file of a store's folder but its ``segments``; returns the files that changed.
 
     In Parquet files the id becomes the pseudonym, and rows that hold it inside lists or structures go. Lines of
     text files that hold it go; pages and documents that hold it go whole, as the next run makes them again.
     Each file is replaced in one step.
     """
+    home, segments = home.absolute(), segments.absolute()
     changed = []
     for path in sorted(each for each in home.rglob("*") if each.is_file() and not each.is_symlink()):
-        if path.relative_to(home).parts[0] in KEPT_ELSEWHERE or path.name.startswith("catalog.sqlite"):
+        kept = path.parent == segments or path.relative_to(home).parts[0] in KEPT_ELSEWHERE
+        if kept or path.name.startswith("catalog.sqlite"):
             continue
         if path.suffix == ".parquet":
             done = _scrub_parquet(path, user_id, f"{FORGOTTEN}{pseudonym}")

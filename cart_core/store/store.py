@@ -243,7 +243,7 @@ class CartStore(Store):
             catalog.change_files(db)
         self.catalog.erase()
         shutil.rmtree(self.path / "cache" / "projection", ignore_errors=True)
-        changed = forgetting.scrub(self.path, user_id, key or 0)
+        changed = forgetting.scrub(self.path, user_id, key or 0, self.folder.folder)
         return key is not None or bool(changed)
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
