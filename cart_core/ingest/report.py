@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cart_core.importers.ids import ID_BYTES, Bytes
+from cart_core import schema
+from cart_core.importers.ids import Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +50,14 @@ class Tally:
 
     def touched(self, cart_ids: Bytes) -> None:
         """Note the carts of appended events, (n, 16) bytes with repeats."""
-        self._carts.append(_unique(cart_ids))
+        self._carts.append(schema.distinct(cart_ids))
         if len(self._carts) > 1 and len(self._carts[-1]) * 2 >= len(self._carts[-2]):
-            self._carts[-2:] = [_unique(np.concatenate(self._carts[-2:]))]
+            self._carts[-2:] = [schema.distinct(np.concatenate(self._carts[-2:]))]
 
     def report(self, set_aside_file: Path | None) -> ImportReport:
         """The counts as they are."""
-        carts = len(_unique(np.concatenate(self._carts))) if self._carts else 0
+        carts = len(schema.distinct(np.concatenate(self._carts))) if self._carts else 0
         by_reason = dict(sorted(self.set_aside.items()))
         return ImportReport(
             self.rows, self.event_rows, self.events, carts, self.already_known, self.views, by_reason, set_aside_file
         )
-
-
-def _unique(ids: Bytes) -> Bytes:
-    words = np.unique(np.ascontiguousarray(ids).view("<u8").reshape(-1, 2), axis=0)
-    return words.view(np.uint8).reshape(-1, ID_BYTES)

@@ -19,7 +19,17 @@ from cart_core.schema.columns import (
     id_bytes,
 )
 from cart_core.schema.conforming import conform
-from cart_core.schema.keys import KEY_BITS, ascending, cart_key, cart_keys, id_keys, key_order, take_ids
+from cart_core.schema.keys import (
+    KEY_BITS,
+    ascending,
+    cart_key,
+    cart_keys,
+    differ,
+    distinct,
+    id_keys,
+    key_order,
+    take_ids,
+)
 from cart_core.schema.rows import from_row, table_of_rows, to_documents, to_envelopes, to_row, to_table
 from cart_core.schema.validating import VIOLATIONS, allowed, check, violations
 
@@ -41,6 +51,8 @@ __all__ = [
     "cart_keys",
     "check",
     "conform",
+    "differ",
+    "distinct",
     "from_row",
     "id_bytes",
     "id_keys",

@@ -68,6 +68,18 @@ def take_ids(ids: Array, rows: Array) -> Array:
     return np.take(words, rows, axis=0).view(np.uint8)
 
 
+def differ(ids: Array) -> Array:
+    """Per id but the first, of (n, 16) bytes, whether it is another than the one before."""
+    words = np.ascontiguousarray(ids).view(np.uint64).reshape(-1, 2)
+    return np.asarray((words[1:, 0] != words[:-1, 0]) | (words[1:, 1] != words[:-1, 1]))
+
+
+def distinct(ids: Array) -> Array:
+    """Each of many ids once, in the order of their keys."""
+    ordered = take_ids(ids, key_order(ids))
+    return ordered[np.r_[True, differ(ordered)]] if len(ordered) else ordered
+
+
 def key_order(ids: Array) -> Array:
     """The order that puts carts, given as (n, 16) bytes, by (key, id)."""
     keys = cart_keys(ids)

@@ -31,7 +31,7 @@ def cart_starts(sorted_ids: Array) -> Array:
     """Where each cart begins in rows that stand cart by cart."""
     if not len(sorted_ids):
         return np.zeros(0, np.int64)
-    return np.flatnonzero(np.r_[True, _differ(sorted_ids)])
+    return np.flatnonzero(np.r_[True, schema.differ(sorted_ids)])
 
 
 def laid_out(table: pa.Table) -> pa.Table:
@@ -74,10 +74,4 @@ def _ascends_by_one(rows: Array) -> bool:
 
 
 def _has_collision(sorted_ids: Array, sorted_keys: Array) -> bool:
-    return bool((_differ(sorted_ids) & (sorted_keys[1:] == sorted_keys[:-1])).any())
-
-
-def _differ(ids: Array) -> Array:
-    """Per id but the first whether it is another than the one before."""
-    words = np.ascontiguousarray(ids).view("<u8").reshape(-1, 2)
-    return np.asarray((words[1:, 0] != words[:-1, 0]) | (words[1:, 1] != words[:-1, 1]))
+    return bool((schema.differ(sorted_ids) & (sorted_keys[1:] == sorted_keys[:-1])).any())

@@ -40,3 +40,11 @@ def test_ids_are_taken_whole(ids: np.ndarray, data: st.DataObject) -> None:
 def test_the_key_of_one_cart_is_its_key_among_many(cart_id: bytes) -> None:
     """Written for one id without arrays, the key is that of the column."""
     assert schema.cart_key(cart_id) == schema.cart_keys(np.frombuffer(cart_id, np.uint8).reshape(1, 16))[0]
+
+
+@given(st.lists(st.integers(0, 5), max_size=40))
+def test_distinct_ids_are_each_there_once(numbers: list[int]) -> None:
+    """However often an id stands in a column, it is counted once."""
+    ids = np.zeros((len(numbers), 16), np.uint8)
+    ids[:, 3] = numbers
+    assert sorted(schema.distinct(ids)[:, 3].tolist()) == sorted(set(numbers))
