@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from cart_core import schema
 from cart_core.errors import Refused
 from cart_core.projector import fold, fold_table
+from cart_core.projector.streaming import NOW, Moment
 from cart_core.store.base import Store
 
 Progress = Callable[[int, int | None], None]
@@ -23,18 +24,19 @@ ENDINGS = (".jsonl", ".parquet", ".csv")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def export(store: Store, what: str, file: Path, progress: Progress | None = None) -> int:
+def export(store: Store, what: str, file: Path, progress: Progress | None = None, moment: Moment = NOW) -> int:
     """Write ``events``, ``carts`` or ``lines`` of a store to a file, in the form that its ending names.
 
     ``.jsonl`` has one camelCase document a line (for carts that of ``cart show``), ``.parquet`` and ``.csv`` the
     columns of the table, ids as text. Cells of a CSV that a spreadsheet would run as a formula begin with a quote
-    mark. The file appears whole or not at all. Returns the rows written.
+    mark. Events count that lie within the bounds of ``moment``. The file appears whole or not at all. Returns the rows
+    written.
 
     Raises Refused for another ending.
     """
     if file.suffix not in ENDINGS:
         raise Refused("unknown_ending", f"{file} must end in .jsonl, .parquet or .csv")
-    tables = _told(store.batches(), store.position(), progress)
+    tables = map(moment.choose, _told(store.batches(until=moment.until), store.position(), progress))
     write = {".jsonl": _write_lines, ".parquet": _write_parquet, ".csv": _write_csv}[file.suffix]
     temporary = file.with_name(f".{file.name}.{uuid4().hex[:8]}.tmp")
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -142,9 +142,16 @@ def show(
     output.document(document) if as_json else _print_state(document)
 
 
-def history(context: typer.Context, cart: Cart, as_json: AsJson = False) -> None:
-    """List every event of a cart."""
-    envelopes = _history(context, cart)
+def history(
+    context: typer.Context,
+    cart: Cart,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="Only what had happened by then (RFC 3339).")] = None,
+    known_at: Annotated[str | None, typer.Option(metavar="TIME", help="Only what was recorded by then.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List every event of a cart, or those of a moment."""
+    with session(context).store() as store:
+        envelopes = store.read(cart, at=output.moment(at), known_at=output.moment(known_at)) or known(store, cart)[:0]
     if as_json:
         output.document([each.to_json() for each in envelopes])
         return

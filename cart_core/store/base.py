@@ -102,9 +102,7 @@ class Store(ABC):
         These bounds are inclusive; with ``after`` only events past that version are read, which is quick for a long
         cart. An unknown cart has no events. Raises InvalidEvent for a bad id or a time without a zone.
         """
-        for name, moment in (("at", at), ("known_at", known_at)):
-            if moment is not None and not rules.Moment().allows(moment):
-                raise InvalidEvent([Problem(name, moment, rules.Moment().wording)])
+        check_moments(at, known_at)
         return [
             each
             for each in self._history(id_of(cart_id), after)
@@ -141,10 +139,20 @@ class Store(ABC):
     def _history(self, cart_id: bytes, after_version: int) -> list[Envelope]: ...
 
     @abstractmethod
-    def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+    def scan(
+        self,
+        after: int = 0,
+        until: int | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        at: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.LazyFrame:
         """Events with after < position <= until as a lazy frame with the columns of EVENTS (or some of them).
 
-        ``scan(until=p)`` has the same rows for ever. Rows come in no particular order.
+        Of these only what happened by ``at`` and was recorded by ``known_at``, both inclusive. ``scan(until=p)`` has
+        the same rows for ever, and so has ``scan(known_at=t)`` from t on. Rows come in no particular order. Raises
+        InvalidEvent for a time without a zone.
         """
 
     @abstractmethod
@@ -234,6 +242,13 @@ def as_table(events: Events) -> pa.Table:
     return schema.to_table(
         each if isinstance(each, Envelope) else Envelope.from_json(each, row) for row, each in enumerate(events)
     )
+
+
+def check_moments(at: datetime | None, known_at: datetime | None) -> None:
+    """Raise InvalidEvent where a bound in time is no moment with a zone."""
+    for name, moment in (("at", at), ("known_at", known_at)):
+        if moment is not None and not rules.Moment().allows(moment):
+            raise InvalidEvent([Problem(name, moment, rules.Moment().wording)])
 
 
 def id_of(cart_id: str | UUID) -> bytes:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
+from cart_core import rules
 from cart_core.errors import Refused
+from cart_core.projector.streaming import NOW, Moment
 from cart_core.schema import EVENTS
 from cart_core.store import at_rest, catalog, projection
 from cart_core.store.catalog import Segment
@@ -25,22 +28,26 @@ READING = {
 }
 
 
-def connect(store: CartStore, tables: Mapping[str, Path] | None = None) -> duckdb.DuckDBPyConnection:
-    """Views events, carts, lines and one for each Parquet file of ``tables``; ids are text, times in UTC.
+def connect(
+    store: CartStore, tables: Mapping[str, Path] | None = None, moment: Moment = NOW
+) -> duckdb.DuckDBPyConnection:
+    """Views events, carts, lines of a moment, and one for each Parquet file of ``tables``; ids are text, times in UTC.
 
     External access is off and the configuration locked, so a query can reach no other file, network or extension.
     """
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'")
     with store.catalog.reading() as reading:
+        position = catalog.state(reading).position
         live = store.reader.segments(reading)
         tail = at_rest.from_journal(catalog.journal(reading))
         names = catalog.user_names(reading)
+    moment = replace(moment, until=position if moment.until is None else min(moment.until, position))
     places = store.folder.locations(live)
     _load(db, "users", pa.table({"user_key": pa.array(names, pa.int64()), "user_id": list(names.values())}))
     _load(db, "journal", tail)
-    db.execute(f"CREATE VIEW events AS {_events_sql(live, places)}")
-    files = {**projection.current(store), **(tables or {})}
+    db.execute(f"CREATE VIEW events AS {_events_sql(live, places)} {_within(moment)}")
+    files = {**projection.current(store, moment), **(tables or {})}
     for name, path in files.items():
         db.execute(f'CREATE VIEW "{name}" AS SELECT {_columns(db, path)} FROM read_parquet({_quoted(str(path))})')
     allowed = ", ".join(_quoted(str(each)) for each in (*places.values(), *files.values()))
@@ -50,15 +57,16 @@ def connect(store: CartStore, tables: Mapping[str, Path] | None = None) -> duckd
     return db
 
 
-def query(store: CartStore, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows of a query over events, carts, lines, views and every derived table.
+def query(store: CartStore, sql: str, moment: Moment = NOW) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows of a query over events, carts, lines and every derived table.
 
-    Raises Refused with DuckDB's own words where the query is wrong or reaches for more.
+    Under a bound of ``moment`` there are no derived tables, which are of the moment they were derived at. Raises
+    Refused with DuckDB's own words where the query is wrong or reaches for more.
     """
-    derived = {path.stem: path for path in sorted((store.path / "derived").glob("*.parquet"))}
+    derived = {path.stem: path for path in sorted((store.path / "derived").glob("*.parquet"))} if moment == NOW else {}
     for name in projection.TABLES:
         derived.pop(name, None)
-    with connect(store, derived) as db:
+    with connect(store, derived, moment) as db:
         try:
             _check_reads(db, sql)
             done = db.execute(sql)
@@ -97,6 +105,16 @@ def _events_sql(live: list[Segment], places: dict[str, str]) -> str:
             )
     columns = ", ".join(_event_column(name) for name in EVENTS.names)
     return f"SELECT {columns} FROM ({' UNION ALL BY NAME '.join(sources)}) stored LEFT JOIN users USING (user_key)"
+
+
+def _within(moment: Moment) -> str:
+    bounds = {
+        "position": moment.until,
+        "timestamp": moment.at and f"make_timestamptz({rules.to_micros(moment.at)})",
+        "recorded_at": moment.known_at and f"make_timestamptz({rules.to_micros(moment.known_at)})",
+    }
+    held = [f"stored.{name} <= {bound}" for name, bound in bounds.items() if bound is not None]
+    return f"WHERE {' AND '.join(held)}" if held else ""
 
 
 def _event_column(name: str) -> str:

@@ -16,7 +16,7 @@ from cart_core.errors import CartError, ConcurrencyError, EventIdConflict, Inval
 from cart_core.events import Envelope
 from cart_core.store import requests
 from cart_core.store.at_rest import FORGOTTEN
-from cart_core.store.base import Clock, Store
+from cart_core.store.base import Clock, Store, check_moments
 from cart_core.store.requests import Append
 from cart_core.store.results import REFUSED, Admission, Compacted, Sealed, Verified
 from cart_core.store.writer import Answer
@@ -90,11 +90,25 @@ class MemoryStore(Store):
     def _history(self, cart_id: bytes, after_version: int) -> list[Envelope]:
         return self._carts.get(cart_id, [])[after_version:]
 
-    def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Events with after < position <= until, by position."""
+    def scan(
+        self,
+        after: int = 0,
+        until: int | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        at: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.LazyFrame:
+        """Events with after < position <= until, by position, that happened by ``at``, recorded by ``known_at``."""
         import polars as pl
 
-        table = schema.to_table(self._log[after:until])
+        check_moments(at, known_at)
+        table = schema.to_table(
+            each
+            for each in self._log[after:until]
+            if (at is None or each.timestamp <= at)
+            and (known_at is None or (each.recorded_at is not None and each.recorded_at <= known_at))
+        )
         return pl.LazyFrame(pl.from_arrow(table.select(list(columns)) if columns is not None else table))
 
     def batches(

@@ -1,41 +1,58 @@
-"""Carts and lines of one moment, kept under the store's cache folder until the store moves on."""
+"""Carts and lines of one moment, kept under the store's cache folder until others were asked for."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from cart_core import rules
 from cart_core.projector import streaming
 from cart_core.projector.columns import ENCODED
+from cart_core.projector.streaming import NOW, Moment
 from cart_core.store import catalog
 
 if TYPE_CHECKING:
     from cart_core.store.store import CartStore
 
 TABLES = ("carts", "lines")
+KEPT = 4
 
 
-def current(store: CartStore) -> dict[str, Path]:
-    """The Parquet files of carts and lines as they stand now, folded again only where events have come since."""
+def current(store: CartStore, moment: Moment = NOW) -> dict[str, Path]:
+    """The Parquet files of carts and lines of a moment, folded where they are not kept from before.
+
+    The last few are kept, so that who reads one while others ask for another still has it.
+    """
     with store.catalog.reading() as db:
         state = catalog.state(db)
+    until = state.position if moment.until is None else min(moment.until, state.position)
+    moment = replace(moment, until=until)
     home = store.path / "cache" / "projection"
-    folder = home / f"{state.position}-{state.generation}"
+    folder = home / _name(moment, state.generation)
     if not folder.exists():
-        _fold(store, folder, state.position)
-        for other in home.iterdir():
-            if other.name != folder.name:
-                shutil.rmtree(other, ignore_errors=True)
+        _fold(store, folder, moment)
+        _drop_old(home)
     return {name: folder / f"{name}.parquet" for name in TABLES}
 
 
-def _fold(store: CartStore, folder: Path, position: int) -> None:
+def _name(moment: Moment, generation: int) -> str:
+    bounds = {"at": moment.at, "known": moment.known_at}
+    told = (f"{name}{rules.to_micros(bound)}" for name, bound in bounds.items() if bound is not None)
+    return "-".join((str(moment.until), str(generation), *told))
+
+
+def _fold(store: CartStore, folder: Path, moment: Moment) -> None:
     trial = folder.with_name(f"{folder.name}-{uuid4().hex[:8]}")
-    moment = streaming.Moment(until=position)
-    streaming.project(store.batches(moment.columns, until=position, encoded=ENCODED), trial, moment)
+    streaming.project(store.batches(moment.columns, until=moment.until, encoded=ENCODED), trial, moment)
     try:
         trial.rename(folder)
     except OSError:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def _drop_old(home: Path) -> None:
+    for folder in sorted(home.iterdir(), key=lambda each: -each.stat().st_mtime_ns)[KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)

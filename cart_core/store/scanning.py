@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,15 +20,26 @@ from cart_core.store.reader import Reader
 SORTED_ROWS = 100_000
 
 
-def scan(db: Connection, reader: Reader, after: int, until: int | None, columns: Sequence[str] | None) -> pl.LazyFrame:
-    """Events with after < position <= until as a lazy frame of EVENTS (or some of its columns)."""
+def scan(
+    db: Connection,
+    reader: Reader,
+    after: int,
+    until: int | None,
+    columns: Sequence[str] | None,
+    at: datetime | None = None,
+    known_at: datetime | None = None,
+) -> pl.LazyFrame:
+    """Events with after < position <= until, that happened by ``at`` and were recorded by ``known_at``."""
     wanted = list(columns) if columns is not None else EVENTS.names
-    live = _between_them(reader.segments(db), after, until)
+    live = [each for each in _between_them(reader.segments(db), after, until) if _reaches(each, at, known_at)]
     tail = at_rest.from_journal(catalog.journal(db, after, until))
     places = reader.folder.locations(live)
     frames = [_lazy(places[each.file], each, after, until) for each in live]
     frames.append(_frame(tail).lazy())
     whole = pl.concat(frames, how="vertical")
+    for name, bound in (("timestamp", at), ("recorded_at", known_at)):
+        if bound is not None:
+            whole = whole.filter(pl.col(name) <= bound)
     if sum(each.rows for each in live) + len(tail) <= SORTED_ROWS:
         whole = whole.sort("position")
     if "user_id" in wanted:
@@ -68,6 +79,14 @@ def batches(
 
 def _between_them(segments: Sequence[Segment], after: int, until: int | None) -> list[Segment]:
     return [each for each in segments if each.last_position > after and (until is None or each.first_position <= until)]
+
+
+def _reaches(segment: Segment, at: datetime | None, known_at: datetime | None) -> bool:
+    """Whether a segment may hold an event that happened by ``at`` and was recorded by ``known_at``."""
+    recorded_us = segment.recorded_us
+    too_late = at is not None and segment.min_timestamp > rules.to_micros(at)
+    unknown = known_at is not None and recorded_us is not None and recorded_us > rules.to_micros(known_at)
+    return not (too_late or unknown)
 
 
 def _between(table: pa.Table, after: int, until: int | None) -> pa.Table:

@@ -17,7 +17,7 @@ from cart_core import schema
 from cart_core.events import Envelope
 from cart_core.projector import CartState
 from cart_core.store import catalog, opening
-from cart_core.store.base import Clock, Store, id_of
+from cart_core.store.base import Clock, Store, check_moments, id_of
 from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
 from cart_core.store.index import IndexCache
@@ -115,16 +115,27 @@ class CartStore(Store):
             return super().cart(cart_id, version, at, known_at)
         return self._states.get(id_of(cart_id))
 
-    def scan(self, after: int = 0, until: int | None = None, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+    def scan(
+        self,
+        after: int = 0,
+        until: int | None = None,
+        columns: Sequence[str] | None = None,
+        *,
+        at: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.LazyFrame:
         """Events with after < position <= until as a lazy frame with the columns of EVENTS (or some of them).
 
-        It reads one consistent moment without any lock. ``scan(until=p)`` has the same rows for ever. Rows come in
-        no particular order (sort by position where it matters); ids are 16 bytes of binary, as Polars has no UUID.
+        Of these only what happened by ``at`` and was recorded by ``known_at``, both inclusive. It reads one consistent
+        moment without any lock. ``scan(until=p)`` has the same rows for ever, and so has ``scan(known_at=t)`` from t
+        on. Rows come in no particular order (sort by position where it matters); ids are 16 bytes of binary, as Polars
+        has no UUID. Raises InvalidEvent for a time without a zone.
         """
         from cart_core.store import scanning
 
+        check_moments(at, known_at)
         with self.catalog.reading() as db:
-            return scanning.scan(db, self.reader, after, until, columns)
+            return scanning.scan(db, self.reader, after, until, columns, at, known_at)
 
     def batches(
         self,
@@ -246,14 +257,20 @@ class CartStore(Store):
         changed = forgetting.scrub(self.path, user_id, key or 0, self.folder.folder)
         return key is not None or bool(changed)
 
-    def duckdb(self) -> duckdb.DuckDBPyConnection:
+    def duckdb(
+        self, *, at: datetime | None = None, known_at: datetime | None = None, until: int | None = None
+    ) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with the views events, carts and lines of this moment (ids as text).
 
-        It may read the store and nothing else: external access is off and the configuration locked.
+        With bounds, all inclusive, the views hold what happened by ``at``, was recorded by ``known_at``, and stands up
+        to position ``until``. It may read the store and nothing else: external access is off and the configuration
+        locked. Raises InvalidEvent for a time without a zone.
         """
+        from cart_core.projector.streaming import Moment
         from cart_core.store import duck
 
-        return duck.connect(self)
+        check_moments(at, known_at)
+        return duck.connect(self, moment=Moment(at, known_at, until))
 
     def status(self) -> dict[str, Any]:
         """What the store holds and how it lies on disk: counts, bytes, the last seal."""
