@@ -109,7 +109,7 @@ class BulkWriter:
             recorded_us = max(rules.to_micros(self._clock()), now.recorded_us)
             shift = now.position - base.position
             for segment, root in written:
-                sealing.commit_bulk(db, segment, root, shift, recorded_us)
+                sealing.commit_bulk(db, self._reader.folder, segment, root, shift, recorded_us)
             position = now.position + len(accepted)
             catalog.advance(db, position, recorded_us)
             catalog.change_files(db)

@@ -13,8 +13,11 @@ from cart_core.store import catalog, delta_log
 from cart_core.store.catalog import Catalog, Segment
 from cart_core.store.index import IndexCache
 from cart_core.store.results import Compacted
+from cart_core.store.sealing import check_file
 from cart_core.store.segments import SegmentFolder
 
+ABANDONED = timedelta(hours=1)
+"""How long a file may be without a name in the catalog before whoever was writing it must be dead."""
 TARGET_BYTES = 128 * 2**20
 TARGET_ROWS = 4_000_000
 GROWTH = 2
@@ -56,10 +59,9 @@ def sweep(
     catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, clock: Callable[[], datetime], grace: timedelta
 ) -> int:
     """Remove files that were retired longer than ``grace`` ago, and what dead writers left; returns how many."""
+    limit = rules.to_micros(clock() - grace)
     with catalog_.reading() as db:
         retired = catalog.segments(db, retired=True)
-        named = {each.file for each in (*retired, *catalog.segments(db))}
-    limit = rules.to_micros(clock() - grace)
     published = delta_log.held(folder, limit)
     old = [
         each
@@ -71,7 +73,15 @@ def sweep(
         indexes.forget(segment.file)
         with catalog_.writing() as db:
             catalog.drop_segment(db, segment.file)
-    return len(old) + folder.remove_strays(named, older_than_s=time.time() - grace.total_seconds())
+    return len(old) + _remove_strays(catalog_, folder, indexes, time.time() - max(grace, ABANDONED).total_seconds())
+
+
+def _remove_strays(catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, older_than_s: float) -> int:
+    """Remove what dead writers left. Nobody can name a file meanwhile: see ``sealing.check_file``."""
+    with catalog_.writing() as db:
+        named = {each.file for each in (*catalog.segments(db), *catalog.segments(db, retired=True))}
+        indexes.remove_strays(named, older_than_s)
+        return folder.remove_strays(named, older_than_s)
 
 
 def _joins(segment: Segment, group: list[Segment]) -> bool:
@@ -92,6 +102,7 @@ def rewrite(catalog_: Catalog, folder: SegmentFolder, group: list[Segment], now_
         live = {each.file for each in catalog.segments(db)}
         current = all(each.file in live for each in group)
         if current:
+            check_file(folder, written)
             catalog.add_segment(db, written)
             for each in group:
                 catalog.retire_segment(db, each.file, now_us)

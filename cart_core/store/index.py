@@ -122,6 +122,12 @@ class IndexCache:
         self._loaded.pop(file, None)
         self._path(file).unlink(missing_ok=True)
 
+    def remove_strays(self, named: set[str], older_than_s: float) -> None:
+        """Remove indexes of files that no catalog names, and half-written ones, older than a moment."""
+        for path in self._folder.glob("*"):
+            if path.stem not in named and path.stat().st_mtime < older_than_s:
+                path.unlink(missing_ok=True)
+
     def _path(self, file: str) -> Path:
         return self._folder / f"{file}.index"
 

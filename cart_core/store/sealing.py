@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.fs import FileType
 
 from cart_core import ledger, rules
+from cart_core.errors import StoreBusy
 from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Batch, Catalog, Connection, Segment
 from cart_core.store.results import Sealed
@@ -29,15 +31,28 @@ def seal(catalog_: Catalog, folder: SegmentFolder, clock: Callable[[], datetime]
         table = at_rest.from_journal(run)
         segment = folder.write(table)
         root = ledger.merkle_root(ledger.leaf_hashes(table))
-        if _commit(catalog_, segment, root, table, rules.to_micros(clock())):
-            sealed, files = sealed + len(run), files + 1
-        else:
+        if not _commit(catalog_, folder, segment, root, table, rules.to_micros(clock())):
             folder.remove(segment.file)
+            break  # whoever sealed this run seals the later ones; the running hash goes on from the last sealed row
+        sealed, files = sealed + len(run), files + 1
     return Sealed(sealed, files)
 
 
-def commit_bulk(db: Connection, segment: Segment, root: bytes, shift: int, recorded_us: int) -> None:
+def check_file(folder: SegmentFolder, segment: Segment) -> None:
+    """Raise StoreBusy where a file to be named in this transaction is there no more.
+
+    Sweeps hold the catalog, too, while they remove what nobody named: a file that is here now stays.
+    """
+    system, base = folder.files()
+    if system.get_file_info(f"{base}/{segment.file}").type == FileType.NotFound:
+        raise StoreBusy(f"{base}/{segment.file} was swept away before it was done; nothing was written: try again")
+
+
+def commit_bulk(
+    db: Connection, folder: SegmentFolder, segment: Segment, root: bytes, shift: int, recorded_us: int
+) -> None:
     """Name a file of rows that never were in the journal, and link it to the chain."""
+    check_file(folder, segment)
     placed = replace(
         segment,
         first_position=segment.first_position + shift,
@@ -50,11 +65,14 @@ def commit_bulk(db: Connection, segment: Segment, root: bytes, shift: int, recor
     _link(db, placed, root, recorded, recorded_us, None)
 
 
-def _commit(catalog_: Catalog, segment: Segment, root: bytes, table: pa.Table, now_us: int) -> bool:
+def _commit(
+    catalog_: Catalog, folder: SegmentFolder, segment: Segment, root: bytes, table: pa.Table, now_us: int
+) -> bool:
     """Swap the journal's rows for their file; False where another process has sealed them already."""
     with catalog_.writing() as db:
         if catalog.journal_count(db, segment.first_position, segment.last_position) != segment.rows:
             return False
+        check_file(folder, segment)
         anchor = catalog.journal_hash(db, segment.last_position)
         catalog.add_segment(db, segment)
         recorded = ledger.recorded_hash(table["recorded_at"].cast(pa.int64()).to_numpy())

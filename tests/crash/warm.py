@@ -1,0 +1,15 @@
+"""Imported by the process that children are forked from: everything is done once, so that each starts in no time."""
+
+import tempfile
+
+from cart_core.store import CartStore
+from tests.cart_core.store.builders import MUG, life, named
+from tests.crash import child
+
+with tempfile.TemporaryDirectory() as folder, CartStore.open(folder, journal_rows=child.JOURNAL_ROWS) as store:
+    for name in ("a", "b"):
+        store.append(named(name), [MUG], "ann", 0)
+        store.append_many([*life(f"{name} 1"), *life(f"{name} 2")])
+        store.seal()
+    store.compact()
+    store.forget("ann")
