@@ -38,13 +38,14 @@ def opened(
     StoreNotFound, StoreReadOnly, Refused (bad_settings) where a setting is wrong or contradicts an argument.
     """
     place = settled(Path(path) if path is not None else None, catalog_url, segments)
-    if place.catalog is None:
-        home, found = _beside(place.path, create=create)
-    else:
-        found = _postgres(place.catalog, create=create)
+    found = _beside(place.path, create=create) if place.catalog is None else _postgres(place.catalog, create=create)
+    try:
         home = place.path or _home_of(found, place.segments)
-    _make(home)
-    return home, found, segment_places.folder(found, home, place.segments)
+        _make(home)
+        return home, found, segment_places.folder(found, home, place.segments)
+    except BaseException:
+        found.close()
+        raise
 
 
 def settled(path: Path | None, catalog_url: str | None = None, segments: str | None = None) -> Place:
@@ -88,13 +89,13 @@ def write_settings(folder: Path, said: dict[str, str]) -> None:
     place.write_text(lines, "utf-8")
 
 
-def _beside(path: Path | None, *, create: bool) -> tuple[Path, Catalog]:
+def _beside(path: Path | None, *, create: bool) -> Catalog:
     if path is None:
         raise StoreNotFound("name the store's folder, or its catalog: postgresql://user@host/database")
     if not create and not (path / SQLITE).exists():
         raise StoreNotFound(f"there is no store at {path}: import something into it first, or see --store")
     _make(path)
-    return path, SqliteCatalog(path / SQLITE)
+    return SqliteCatalog(path / SQLITE)
 
 
 def _postgres(url: str, *, create: bool) -> Catalog:
@@ -118,7 +119,7 @@ def _home_of(found: Catalog, segments: str | None) -> Path:
             f"{found.place}: say where the segments of this store lie, as a folder or s3://bucket/prefix"
         )
     if not place.startswith(segment_places.OBJECTS):
-        return Path(place.removeprefix("file://"))
+        return Path(place.removeprefix("file://")).absolute()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "cart-workbench" / re.sub(r"[^A-Za-z0-9._-]+", "_", found.place.partition("://")[2])
 

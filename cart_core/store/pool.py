@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -63,10 +64,8 @@ class Pool:
 
     def close(self) -> None:
         """Close the connections that nobody uses; the next call opens anew."""
-        if self._pid == os.getpid():
-            with self._waiting:
-                while self._free:
-                    self._free.pop().close()
+        with self._waiting:
+            _close_all(self._free, self._pid)
 
     def _take(self) -> tuple[Raw, bool]:
         """A connection, and whether it lay idle before."""
@@ -94,3 +93,10 @@ class Pool:
         self._free: list[Raw] = []
         self._lent = 0
         self._waiting = threading.Condition()
+        weakref.finalize(self, _close_all, self._free, self._pid)
+
+
+def _close_all(idle: list[Raw], pid: int) -> None:
+    if pid == os.getpid():
+        while idle:
+            idle.pop().close()

@@ -150,10 +150,11 @@ class PostgresCatalog(Catalog):
         self._timeout_s = timeout_s
         self._pool = Pool(self._connect, self.address.pool, timeout_s)
         self._current = threading.local()
-        if not self._is_laid():
-            if not create:
-                raise StoreNotFound(f"{self.place}: there is no store in this database: import something into it first")
-            self._lay()
+        try:
+            self._find(create=create)
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -228,20 +229,27 @@ class PostgresCatalog(Catalog):
             client_encoding="utf8",
             **{name: value for name, value in more.items() if name not in known},
         )
-        raw.execute(
-            f'SET search_path = "{self.address.schema}", pg_temp; SET jit = off; '
-            f"SET lock_timeout = {int(self._timeout_s * 1000)}; "
-            "SELECT set_config('synchronous_commit', 'on', false) "
-            "WHERE current_setting('synchronous_commit') = 'off'"
-        )
+        try:
+            raw.execute(
+                f'SET search_path = "{self.address.schema}", pg_temp; SET jit = off; '
+                f"SET lock_timeout = {int(self._timeout_s * 1000)}; "
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') = 'off'"
+            )
+        except BaseException:
+            raw.close()
+            raise
         return raw
 
-    def _is_laid(self) -> bool:
+    def _find(self, *, create: bool) -> None:
         with self.reading() as db:
             laid = _has_tables(db, ("meta",))
             if laid:
                 catalog.check_version(db)
-            return laid
+        if not laid and not create:
+            raise StoreNotFound(f"{self.place}: there is no store in this database: import something into it first")
+        if not laid:
+            self._lay()
 
     def _lay(self) -> None:
         """Lay the tables, unless another process does so at this moment."""

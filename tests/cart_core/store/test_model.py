@@ -7,6 +7,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cart_core.errors import CartError
 from cart_core.events import Envelope
 from cart_core.store import CartStore, MemoryStore
+from tests import postgres
 from tests.cart_core.store.builders import LIFE, START, envelope, named
 from tests.cart_core.store.conftest import SteppingClock
 
@@ -30,6 +32,7 @@ class TwoStores(RuleBasedStateMachine):
     def open(self, journal_rows: int) -> None:
         """Begin with two empty stores."""
         self.folder = Path(tempfile.mkdtemp())
+        self.catalog = self.new_catalog()
         self.journal_rows = journal_rows
         self.calls = 0
         self.clocks = SteppingClock(), SteppingClock()
@@ -118,7 +121,13 @@ class TwoStores(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     def _opened(self) -> CartStore:
-        return CartStore.open(self.folder / "store", clock=self.clocks[1], journal_rows=self.journal_rows)
+        return CartStore.open(
+            self.folder / "store", catalog=self.catalog, clock=self.clocks[1], journal_rows=self.journal_rows
+        )
+
+    def new_catalog(self) -> str | None:
+        """Where the durable store's catalog is; None for a file in its folder."""
+        return None
 
     def _both(self, call) -> None:
         assert _outcome(call, self.durable) == _outcome(call, self.memory)
@@ -147,3 +156,15 @@ def _positions(store: CartStore) -> list[int]:
 
 TestTwoStores = TwoStores.TestCase
 TestTwoStores.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+
+
+class WithPostgres(TwoStores):
+    """The same, with a catalog in PostgreSQL."""
+
+    def new_catalog(self) -> str | None:
+        """A schema of its own."""
+        return postgres.server().fresh()
+
+
+TestWithPostgres = pytest.mark.postgres(WithPostgres.TestCase)
+TestWithPostgres.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cart_core.errors import ConcurrencyError
-from cart_core.store import CartStore
+from cart_core.store import CartStore, opening
+from tests import postgres
 from tests.cart_core.store.builders import MUG, life, named
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -59,9 +60,13 @@ def follow(folder: Path, until: int, done) -> None:
 
 
 @pytest.mark.slow
-def test_p8_writers_readers_and_maintenance_do_not_disturb_each_other(tmp_path: Path):
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def test_p8_writers_readers_and_maintenance_do_not_disturb_each_other(tmp_path: Path, kind: str):
     """Two writers, one keeper and one follower at once: no error, no gap, no double, the sums agree."""
     folder = tmp_path / "store"
+    folder.mkdir()
+    if kind == "postgresql":
+        opening.write_settings(folder, {"catalog": postgres.server().fresh()})
     CartStore.open(folder).close()
     done = SPAWN.Queue()
     workers = [
