@@ -77,7 +77,8 @@ def test_other_engines_see_what_the_store_shows(shop: Shop):
     assert lazy.collect().equals(expected)
     arrow = pl.from_arrow(shop.delta().to_pyarrow_table()).drop("user_key").sort("position")
     assert arrow.equals(expected)
-    assert pl.from_arrow(shop.delta().get_add_actions(flatten=True))["num_records"].to_list() == [5, 5, 5]
+    files = pl.DataFrame(shop.delta().get_add_actions(flatten=True))
+    assert files["num_records"].to_list() == [5, 5, 5]
 
 
 def test_duckdb_reads_the_files_that_the_table_lists(tmp_path: Path, ticking: SteppingClock):
@@ -125,7 +126,8 @@ def test_compaction_removes_files_in_a_new_version_that_changes_no_data(shop: Sh
     assert (done.version, done.files, done.added, done.removed) == (1, 2, 1, 3)
     assert shop.rows().equals(shown(shop.store, until=16))
     table = DeltaLog(*shop.store.folder.files()).read()
-    assert [each["dataChange"] for each in (*table.files.values(), *table.removed.values())] == [True, False, False, False, False]
+    assert [each["dataChange"] for each in table.files.values()] == [True, False]
+    assert [each["dataChange"] for each in table.removed.values()] == [False, False, False]
 
 
 def test_new_events_are_data_even_below_the_last_position(tmp_path: Path, ticking: SteppingClock):
