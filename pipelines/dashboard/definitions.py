@@ -84,3 +84,33 @@ SECTIONS = {
     "freshness": "Every table is written whole or not at all. Events read is the position of the last event it saw.",
 }
 """How the figures of each section are made."""
+
+DETAILS = {
+    "groups": "The same funnel for each value that a shopper had at the first touch of the attempt: the weekday, or "
+    "the variant of an experiment. Groups differ by chance, too: only an experiment tells whether a variant did it.",
+    "times": "Over those who took the step: how long after the other step, in classes whose lower edge counts and "
+    "whose upper edge does not.",
+    "srm": "Sample ratio mismatch: a chi-square test of the users in each arm against the planned shares. Below p = "
+    "0.001 the split went wrong, and no effect of the experiment should be used.",
+    "guardrails": "Each guardrail may get worse by less than its margin. It has held once the whole 95 % interval is "
+    "on the good side of the margin, is broken once all of it is beyond, and is undecided in between.",
+    "cuped": "CUPED explains part of the differences between shoppers by what they did before their exposure, and "
+    "takes it out. Both estimates aim at the same effect; the adjusted one has the narrower interval where the past "
+    "tells.",
+    "band": "The inner band is a plain 95 % interval, right for one look at the planned end. Looking at it every day "
+    "and stopping when it excludes 0 finds effects that are not there. The outer band may be looked at every day: with "
+    "95 % it covers the true difference on all days at once. Shares are fractions, money is in minor units.",
+    "lift": "Shoppers are compared by assignment, written to or not, so nothing but the campaign tells the two apart. "
+    "Only shoppers whose window is over count; the interval is a 95 % interval of the difference of the two shares.",
+    "worth": "The value that shoppers took out beyond what carts that kept their coupon lost, less what the discount "
+    "would have cost on the orders within a day.",
+    "checks": "Each check is one rule; it holds where no row breaks it. A blocking one stops whatever is derived from "
+    "its table, so that no figure rests on rows that are wrong.",
+    "set_aside": "A row that could not be imported is kept whole with its file, line and reason. Mend the file and "
+    "import it again: rows that are known by then are passed over.",
+    "overcharges": "An order is listed where it charged another total than its cart's events add up to at that moment. "
+    "The reason names which other total was charged, where one fits.",
+    "prices": "What one unit cost in this cart: as it was added, and after each change of the shop's price while it "
+    "stood in the cart.",
+}
+"""How the figures are made that only the dashboard shows."""

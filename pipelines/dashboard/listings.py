@@ -91,13 +91,13 @@ def candidates(frame: pl.DataFrame) -> str:
             "rank": str(row["rank"]),
             "who": f"<b>{escape(words.short_id(row['user_id'] or 'forgotten', 14))}</b> "
             f'<span class="aside">cart {escape(words.short_id(row["cart_id"]))}</span>',
-            "what": _contents(row),
+            "what": contents(row),
             "value": words.money(row["value_cents"], row["currency"]),
             "expected": f"<b>{words.money(row['expected_value_cents'])}</b> "
             f'<span class="aside">{words.share(row["recover_p"])} likely</span>',
             "since": f"{words.span(row['hours_since'] * words.HOUR_S)}"
             f'<span class="aside">in the {escape(row["stage"])}</span>',
-            "send": _send_after(row),
+            "send": send_after(row),
         }
         for row in best.iter_rows(named=True)
     ]
@@ -187,7 +187,8 @@ def freshness(rows: Sequence[Mapping[str, Any]]) -> str:
     return listing(cells, labels, name="Data freshness", numbers=("rows", "position"))
 
 
-def _contents(candidate: Mapping[str, Any]) -> str:
+def contents(candidate: Mapping[str, Any]) -> str:
+    """What lies in a candidate's cart: the first products, and what became cheaper or ends soon."""
     lines = [
         f"{line['quantity']} {words.TIMES} {escape(line['product_name'] or line['product_id'])}"
         for line in candidate["lines"][:_NAMES_SHOWN]
@@ -212,7 +213,7 @@ def _coupon_news(candidate: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _send_after(candidate: Mapping[str, Any]) -> str:
+def send_after(candidate: Mapping[str, Any]) -> str:
     """The first moment outside of quiet hours, by the shopper's own clock; without a zone, in UTC."""
     at, zone = candidate["send_after"], candidate["time_zone"]
     if at is None:

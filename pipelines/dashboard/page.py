@@ -53,11 +53,11 @@ def definition(meaning: str | None, asked: str = "How this is counted") -> str:
     return f"<details><summary>{escape(asked)}</summary><p>{escape(meaning)}</p></details>" if meaning else ""
 
 
-def figure(name: str, value: str, of: str, meaning: str) -> str:
-    """One headline figure with its definition."""
+def figure(name: str, value: str, of: str, meaning: str, more: str = "") -> str:
+    """One headline figure with its definition, and perhaps more HTML below it."""
     return (
         f'<div class="figure"><p class="name">{escape(name)}</p><p class="value">{escape(value)}</p>'
-        f'<p class="of">{escape(of)}</p>{definition(meaning, "Definition")}</div>'
+        f'<p class="of">{escape(of)}</p>{definition(meaning, "Definition")}{more}</div>'
     )
 
 

@@ -45,7 +45,7 @@ def render(source: Source) -> str:
     return page.page(
         title=_title(source),
         eyebrow=f"Cart report · as of {words.moment(source.as_of)}",
-        lead=_lead(source),
+        lead=sections.lead(source),
         sections=[text for part in parts if (text := part(source))],
         foot=FOOT,
     )
@@ -54,15 +54,3 @@ def render(source: Source) -> str:
 def _title(source: Source) -> str:
     bought = sections.headline(source).get("checkout_rate", {}).get("value")
     return "What became of the carts" if bought is None else f"{words.share(bought)} of carts end in an order"
-
-
-def _lead(source: Source) -> str:
-    figures = sections.headline(source)
-    if not figures:
-        return "Nothing has been derived yet."
-    lying = figures["open_value"]
-    return (
-        f"{words.count(figures['carts']['value'])} carts led to {words.count(figures['orders']['value'])} orders. "
-        f"{words.count(figures['open_episodes']['value'])} carts are silent now; "
-        f"{words.large_money(lying['value'], lying['currency'])} lies in them."
-    )

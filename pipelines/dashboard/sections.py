@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -16,11 +16,11 @@ LEAST_DAYS = 2
 SHOWN_FIGURES = (
     "carts",
     "orders",
+    "revenue",
     "checkout_rate",
     "abandonment_rate",
     "recovery_rate",
     "open_value",
-    "eligible",
     "expected_value",
 )
 
@@ -30,10 +30,23 @@ def headline(source: Source) -> dict[str, dict[str, Any]]:
     return {row["figure"]: row for row in source.rows("headline").iter_rows(named=True)}
 
 
-def figures(source: Source) -> str:
-    """The few figures that the page opens with."""
+def lead(source: Source) -> str:
+    """The state of the shop in two sentences."""
     found = headline(source)
-    tiles = [_figure(FIGURES[name], found[name]) for name in SHOWN_FIGURES if name in found]
+    if not found:
+        return "Nothing has been derived yet."
+    lying = found["open_value"]
+    return (
+        f"{words.count(found['carts']['value'])} carts led to {words.count(found['orders']['value'])} orders. "
+        f"{words.count(found['open_episodes']['value'])} carts are silent now; "
+        f"{words.large_money(lying['value'], lying['currency'])} lies in them."
+    )
+
+
+def figures(source: Source, more: Callable[[str], str] | None = None) -> str:
+    """The few figures that the page opens with; ``more`` gives what else stands below a figure of that name."""
+    found = headline(source)
+    tiles = [_figure(FIGURES[name], found[name], more(name) if more else "") for name in SHOWN_FIGURES if name in found]
     return f'<section class="figures" aria-label="Headline figures">{"".join(tiles)}</section>' if tiles else ""
 
 
@@ -45,13 +58,9 @@ def funnel(source: Source) -> str:
     if steps.is_empty():
         return ""
     rows = steps.sort("step_index").to_dicts()
-    label = "Funnel. " + "; ".join(
-        f"{words.words(row['step'])}: {words.count(row['converted'])}, {words.share(row['rate'])} of all"
-        for row in rows
-    )
-    drawn = page.chart(lambda palette, width: charts.funnel_steps(steps, palette, width), "funnel", label)
+    drawn = page.chart(lambda palette, width: charts.funnel_steps(steps, palette, width), "funnel", funnel_label(rows))
     body = drawn + f"<details><summary>The same as a table</summary>{listings.steps(steps)}</details>"
-    return page.section("funnel", _funnel_title(rows), _funnel_lead(rows), body, SECTIONS["funnel"])
+    return page.section("funnel", funnel_title(rows), funnel_lead(rows), body, SECTIONS["funnel"])
 
 
 def trend(source: Source) -> str:
@@ -59,11 +68,15 @@ def trend(source: Source) -> str:
     daily = source.rows("funnel_daily")
     if daily["date"].n_unique() < LEAST_DAYS:
         return ""
-    label = f"Share of each day's attempts that reached each step, {_days(daily)}; days whose window is open are hollow"
+    label = f"Share of each day's attempts that reached each step, {days(daily)}; days whose window is open are hollow"
     body = page.chart(lambda palette, width: charts.daily_rates(daily, palette, width), "trend", label)
+    return page.section("trend", "Day by day", trend_lead(daily), body, SECTIONS["trend"])
+
+
+def trend_lead(daily: pl.DataFrame) -> str:
+    """How many of the days may still change."""
     pending = daily.filter(~pl.col("mature"))["date"].n_unique()
-    lead = f"The last {pending} days may still rise: their windows are open." if pending else "All days are settled."
-    return page.section("trend", "Day by day", lead, body, SECTIONS["trend"])
+    return f"The last {pending} days may still rise: their windows are open." if pending else "All days are settled."
 
 
 def abandonment(source: Source) -> str:
@@ -74,7 +87,7 @@ def abandonment(source: Source) -> str:
     by_day = page.chart(
         lambda palette, width: charts.outcomes_by_day(daily, palette, width),
         "outcomes",
-        f"Carts that went silent per day by what became of them, {_days(daily)}; undecided ones are pale",
+        f"Carts that went silent per day by what became of them, {days(daily)}; undecided ones are pale",
     )
     by_hour = page.chart(
         lambda palette, width: charts.week(hourly, palette, width),
@@ -91,12 +104,19 @@ def abandonment(source: Source) -> str:
     halves = page.side_by_side(
         page.part("At which hour (darker is more)", by_hour), page.part("Where they were left", by_stage)
     )
+    return page.section(
+        "abandonment", "When carts go silent", decided(source), by_day + halves, SECTIONS["abandonment"]
+    )
+
+
+def decided(source: Source) -> str:
+    """How many silences are decided, and what share of them ended in a checkout; nothing where none is."""
     rate = headline(source).get("recovery_rate", {})
-    lead = ""
-    if rate.get("value") is not None:
-        decided = words.count(rate["whole"])
-        lead = f"Of {decided} silences that are decided, {words.share(rate['value'])} ended in a checkout."
-    return page.section("abandonment", "When carts go silent", lead, by_day + halves, SECTIONS["abandonment"])
+    if rate.get("value") is None:
+        return ""
+    return (
+        f"Of {words.count(rate['whole'])} silences that are decided, {words.share(rate['value'])} ended in a checkout."
+    )
 
 
 def recovery(source: Source) -> str:
@@ -106,19 +126,31 @@ def recovery(source: Source) -> str:
         return ""
     eligible = found["eligible"]["value"]
     body = listings.candidates(candidates) if eligible else page.empty("Nobody may be written to at the moment.")
-    excluded = [
-        (words.words(reason), words.count(row["value"]), REASONS.get(reason, ""))
-        for name, row in found.items()
-        if name.startswith(EXCLUDED) and (reason := name.removeprefix(EXCLUDED))
-    ]
-    if excluded:
-        table = listings.counts(excluded, ("Left alone because", "Carts"), name="Why carts are left alone")
+    table = left_alone(source)
+    if table:
         body += f"<details open><summary>Who is left alone, and why</summary>{table}</details>"
-    lead = (
-        f"{words.count(eligible)} of {words.count(found['open_episodes']['value'])} silent carts may be written about; "
-        "these promise most."
-    )
-    return page.section("recovery", "Whom to write to", lead, body, SECTIONS["recovery"])
+    return page.section("recovery", "Whom to write to", recovery_lead(source), body, SECTIONS["recovery"])
+
+
+def excluded(source: Source) -> dict[str, float]:
+    """The reasons for which silent carts are left alone, each with how many; most frequent first."""
+    found = headline(source)
+    return {name.removeprefix(EXCLUDED): row["value"] for name, row in found.items() if name.startswith(EXCLUDED)}
+
+
+def left_alone(source: Source) -> str:
+    """The same as a table, with what each reason means; nothing where none is left alone."""
+    told = [
+        (words.words(name), words.count(number), REASONS.get(name, "")) for name, number in excluded(source).items()
+    ]
+    return listings.counts(told, ("Left alone because", "Carts"), name="Why carts are left alone") if told else ""
+
+
+def recovery_lead(source: Source) -> str:
+    """How many of the silent carts may be written about."""
+    found = headline(source)
+    eligible, silent = (words.count(found[name]["value"]) for name in ("eligible", "open_episodes"))
+    return f"{eligible} of {silent} silent carts may be written about; these promise most."
 
 
 def coupons(source: Source) -> str:
@@ -126,9 +158,14 @@ def coupons(source: Source) -> str:
     effects = source.rows("coupon_effects")
     if effects.is_empty():
         return ""
+    body = listings.coupons(effects)
+    return page.section("coupons", "When a coupon ends", coupons_lead(effects), body, SECTIONS["coupons"])
+
+
+def coupons_lead(effects: pl.DataFrame) -> str:
+    """In how many carts a coupon expired."""
     expired = sum(effects.filter(pl.col("reason") == "expired")["removals"].to_list())
-    lead = f"Coupons expired in {words.count(expired)} carts; what shoppers took out afterwards, against two baselines."
-    return page.section("coupons", "When a coupon ends", lead, listings.coupons(effects), SECTIONS["coupons"])
+    return f"Coupons expired in {words.count(expired)} carts; what shoppers took out afterwards, against two baselines."
 
 
 def experiments(source: Source) -> str:
@@ -150,9 +187,9 @@ def freshness(source: Source) -> str:
     return page.section("freshness", "How fresh this is", lead, body, SECTIONS["freshness"])
 
 
-def _figure(told: Figure, row: Mapping[str, Any]) -> str:
+def _figure(told: Figure, row: Mapping[str, Any], more: str) -> str:
     of = f"{words.count(row['part'])} of {words.count(row['whole'])}" if row["unit"] == "ratio" else ""
-    return page.figure(told.title, _written(row), of, told.meaning)
+    return page.figure(told.title, _written(row), of, told.meaning, more)
 
 
 def _written(row: Mapping[str, Any]) -> str:
@@ -161,11 +198,13 @@ def _written(row: Mapping[str, Any]) -> str:
     return words.share(row["value"]) if row["unit"] == "ratio" else words.count(row["value"])
 
 
-def _funnel_title(rows: list[dict[str, Any]]) -> str:
-    return f"{words.share(rows[-1]['rate'])} of shoppers get from {rows[0]['step']} to {rows[-1]['step']}"
+def funnel_title(rows: list[dict[str, Any]], who: str = "shoppers") -> str:
+    """What share gets from the first step to the last, given the steps in order."""
+    return f"{words.share(rows[-1]['rate'])} of {who} get from {rows[0]['step']} to {rows[-1]['step']}"
 
 
-def _funnel_lead(rows: list[dict[str, Any]]) -> str:
+def funnel_lead(rows: list[dict[str, Any]]) -> str:
+    """Which step loses the largest share of those who came to it."""
     at = min(range(1, len(rows)), key=lambda place: rows[place]["step_rate"] or 1)
     rate = rows[at]["step_rate"]
     if rate is None:
@@ -174,31 +213,52 @@ def _funnel_lead(rows: list[dict[str, Any]]) -> str:
     return f"The steepest drop is from {rows[at - 1]['step']} to {rows[at]['step']}: {lost} do not take that step."
 
 
+def funnel_label(rows: list[dict[str, Any]]) -> str:
+    """The drawing of a funnel, read out."""
+    return "Funnel. " + "; ".join(
+        f"{words.words(row['step'])}: {words.count(row['converted'])}, {words.share(row['rate'])} of all"
+        for row in rows
+    )
+
+
 def _experiment(name: str, results: pl.DataFrame, split: pl.DataFrame) -> str:
     arms = split.filter(pl.col("experiment") == name)
-    alarm = bool(arms["alarm"].fill_null(value=False).any())
-    deciding = _best(results.filter(pl.col("role") == "primary"))["verdict"].unique(maintain_order=True)
-    told = "".join(f'<p class="verdict{" alarm" if alarm else ""}">{page.text(verdict)}</p>' for verdict in deciding)
-    body = told + "".join(_arm(name, arm, results) for arm in results["arm"].unique(maintain_order=True))
+    body = verdicts(results, arms)
+    body += "".join(_arm(name, arm, results) for arm in results["arm"].unique(maintain_order=True))
     return page.part(words.words(name), body + (listings.arms(arms) if arms.height else ""))
 
 
-def _best(results: pl.DataFrame) -> pl.DataFrame:
+def verdicts(results: pl.DataFrame, arms: pl.DataFrame) -> str:
+    """What an experiment says of its primary metric, marked where its split went wrong."""
+    alarm = bool(arms["alarm"].fill_null(value=False).any())
+    deciding = best(results.filter(pl.col("role") == "primary"))["verdict"].unique(maintain_order=True)
+    return "".join(f'<p class="verdict{" alarm" if alarm else ""}">{page.text(verdict)}</p>' for verdict in deciding)
+
+
+def best(results: pl.DataFrame) -> pl.DataFrame:
     """One row per arm and metric: CUPED where there is one, else the raw effect."""
     placed = results.with_row_index("place").sort(pl.col("adjusted") != "CUPED", maintain_order=True)
     return placed.unique(["arm", "metric"], keep="first", maintain_order=True).sort("place").drop("place")
 
 
 def _arm(experiment: str, arm: str, results: pl.DataFrame) -> str:
-    best = _best(results.filter((pl.col("arm") == arm) & pl.col("effect_rel").is_not_null()))
-    if best.is_empty():
+    shown = best(results.filter((pl.col("arm") == arm) & pl.col("effect_rel").is_not_null()))
+    if shown.is_empty():
         return page.empty(f"Arm {arm} has no effect to show yet.")
-    label = f"Relative effect of {arm} in {experiment}: " + "; ".join(
-        f"{words.words(row['metric'])} {words.change(row['effect_rel'])}" for row in best.iter_rows(named=True)
-    )
     name = f"effects-{page.slug(experiment)}-{page.slug(arm)}"
-    return page.chart(lambda palette, width: charts.effects(best, palette, width), name, label)
+    label = effects_label(experiment, arm, shown)
+    return page.chart(lambda palette, width: charts.effects(shown, palette, width), name, label)
 
 
-def _days(frame: pl.DataFrame) -> str:
+def effects_label(experiment: str, arm: str, shown: pl.DataFrame) -> str:
+    """The drawing of effects, read out."""
+    return f"Relative effect of {arm} in {experiment}: " + "; ".join(
+        f"{words.words(row['metric'])} {words.change(row['effect_rel'])}" for row in shown.iter_rows(named=True)
+    )
+
+
+def days(frame: pl.DataFrame) -> str:
+    """From which day to which a table with the column date goes, in words."""
+    if frame.is_empty():
+        return "no day"
     return f"{words.day(frame['date'].min())} to {words.day(frame['date'].max())}"  # type: ignore[arg-type]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+from cart_core.importers.money import exponent
+
 NOTHING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 SMALL_SHARE = 0.001
 LARGE_CENTS = 100_000
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEEKDAY_NUMBERS = frozenset("1234567")
 
 
 def count(value: float | None) -> str:
@@ -29,17 +33,23 @@ def change(value: float | None) -> str:
     return NOTHING if value is None else f"{value * 100:+.1f} %".replace("-", MINUS)
 
 
-def money(cents: float | None, currency: str | None = None, digits: int = 2) -> str:
-    """Minor units as people read them: 1,234.50 USD."""
+def money(cents: float | None, currency: str | None = None, digits: int | None = None) -> str:
+    """Minor units as people read them: 1,234.50 USD, 2,900 JPY."""
     if cents is None:
         return NOTHING
     sign = MINUS if cents < 0 else ""
-    return f"{sign}{abs(cents) / 100:,.{digits}f} {currency or ''}".rstrip()
+    shown = places(currency) if digits is None else digits
+    return f"{sign}{abs(cents) / 10 ** places(currency):,.{shown}f} {currency or ''}".rstrip()
+
+
+def places(currency: str | None) -> int:
+    """How many decimals an amount in a currency has; two where no currency is named."""
+    return 2 if currency is None else exponent(currency)
 
 
 def large_money(cents: float | None, currency: str | None = None) -> str:
     """A sum for a headline: from 1,000 on without the minor units, 43,123 USD."""
-    return money(cents, currency, 0 if cents is not None and abs(cents) >= LARGE_CENTS else 2)
+    return money(cents, currency, 0 if cents is not None and abs(cents) >= LARGE_CENTS else None)
 
 
 def span(seconds: float | None) -> str:
@@ -75,6 +85,11 @@ def words(name: str) -> str:
     """A name from a table as words: add_to_cart is Add to cart."""
     text = name.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
+
+
+def group(breakdown: str, value: str) -> str:
+    """A group of a breakdown: weekdays by name, others as they are."""
+    return WEEKDAYS[int(value) - 1] if breakdown.lower() == "weekday" and value in WEEKDAY_NUMBERS else value
 
 
 def short_id(identity: str, length: int = 8) -> str:

@@ -131,7 +131,7 @@ def test_tells_the_tables_figures(page: Page, told: str):
 
 def test_every_headline_figure_has_its_definition(html: str):
     """What a headline figure means is one click away from it."""
-    tiles = re.findall(r'<div class="figure">(.*?)</details></div>', html)
+    tiles = re.findall(r'<div class="figure">(.*?</details>)</div>', html)
     assert len(tiles) == 8
     assert all("<summary>Definition</summary>" in tile for tile in tiles)
 

@@ -22,6 +22,7 @@ from pipelines.dashboard import words
         (words.money(123450, "USD"), "1,234.50 USD"),
         (words.money(-5, "EUR"), f"{words.MINUS}0.05 EUR"),
         (words.money(0), "0.00"),
+        (words.money(2900, "JPY"), "2,900 JPY"),
         (words.large_money(99_999, "USD"), "999.99 USD"),
         (words.large_money(100_000, "USD"), "1,000 USD"),
         (words.span(0), "0 s"),

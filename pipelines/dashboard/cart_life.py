@@ -1,0 +1,214 @@
+"""One cart's life as listings: its state at a moment, its events with what undid what, and its prices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import polars as pl
+
+from cart_core import rules
+from cart_core.events import Envelope, ItemAdded
+from cart_core.prices import price_history
+from cart_core.projector import CartState, Line
+from pipelines.dashboard import detail_listings, page, words
+from pipelines.dashboard.listings import listing
+from pipelines.tables.contract import COUNT, MOMENT, SMALL, TEXT
+
+STATUS = {"active": "active", "abandoned": "abandoned", "checked_out": "checked out"}
+MARKS = {"undoes": "undo", "redoes": "redo"}
+FIELDS = {
+    "product_name": "{}",
+    "product_id": "({})",
+    "old_quantity": "from {}",
+    "new_quantity": "to {}",
+    "quantity": "{} pieces",
+    "coupon_code": "{}",
+    "discount_value": "{:g}",
+    "discount_type": "{}",
+    "reason": "because {}",
+    "order_id": "order {}",
+}
+"""How the fields of an event are told, in this order; money and times are told apart."""
+
+MONEY = {"price_per_unit_cents": "at {}", "old_price_cents": "from {}", "new_price_cents": "to {}", "total_cents": "{}"}
+
+
+def lead(state: CartState, history: Sequence[Envelope]) -> str:
+    """Whose cart it is, what became of it, and when."""
+    began, ended = history[0].timestamp, max(each.timestamp for each in history)
+    return (
+        f"{state.user_id or 'A shopper who was forgotten'}; {STATUS[state.status]}; {words.moment(began)} to "
+        f"{words.moment(ended)}."
+    )
+
+
+def told(history: Sequence[Envelope], version: int) -> str:
+    """What the event of a version did."""
+    event = next(each for each in history if each.version == version)
+    return (
+        f'<p class="verdict"><b>{escape(kind(event))}</b> {escape(detail(event))} '
+        f'<span class="aside">event {version}, {words.moment(event.timestamp)}</span></p>'
+    )
+
+
+def kind(envelope: Envelope) -> str:
+    """An event's type as words: ItemAdded is Item added; what an undo or a redo wrote says so."""
+    name = re.sub(r"(?<=[a-z])([A-Z])", lambda found: " " + found.group(1).lower(), envelope.event.type)
+    marks = [word for mark, word in MARKS.items() if mark in (envelope.metadata or {})]
+    return name + "".join(f" ({word})" for word in marks)
+
+
+def detail(envelope: Envelope) -> str:
+    """What an event says, in words."""
+    event, currency = envelope.event, getattr(envelope.event, "currency", None)
+    parts = [form.format(value) for name, form in FIELDS.items() if (value := getattr(event, name, None)) is not None]
+    parts += [
+        form.format(words.money(value, currency))
+        for name, form in MONEY.items()
+        if (value := getattr(event, name, None)) is not None
+    ]
+    return " ".join(parts)
+
+
+def state(cart: CartState) -> str:
+    """A cart's lines, coupons and totals."""
+    if not cart.lines:
+        return page.empty("The cart is empty at this moment.")
+    rows = [_line(line) for line in cart.lines]
+    labels = {"product": "Product", "quantity": "Pieces", "price": "Price now", "when": "When added", "sum": "Sum"}
+    numbers = ("quantity", "price", "when", "sum")
+    coupons = "".join(
+        f' <span class="pill good">coupon {escape(each.code)}: {each.discount_value:g} {each.discount_type}</span>'
+        for each in cart.coupons
+    )
+    amounts = (cart.subtotal_cents, cart.discount_cents, cart.total_cents)
+    subtotal, discount, total = (words.money(each, cart.currency) for each in amounts)
+    totals = f"<p>Subtotal {subtotal}, discount {discount}, <b>total {total}</b>{coupons}</p>"
+    return listing(rows, labels, name="What is in the cart", numbers=numbers) + totals
+
+
+def _line(line: Line) -> dict[str, str]:
+    changed = line.price_cents - line.original_price_cents
+    news = ""
+    if changed:
+        kind_of, word = ("good", "cheaper") if changed < 0 else ("warn", "dearer")
+        news = f' <span class="pill {kind_of}">{words.money(abs(changed), line.currency)} {word}</span>'
+    return {
+        "product": f'<b>{escape(line.product_name)}</b>{news}<span class="aside">{escape(line.product_id)}, added '
+        f"{words.moment(line.added_at)}</span>",
+        "quantity": words.count(line.quantity),
+        "price": words.money(line.price_cents, line.currency),
+        "when": words.money(line.original_price_cents, line.currency),
+        "sum": words.money(line.price_cents * line.quantity, line.currency),
+    }
+
+
+def events(history: Sequence[Envelope], version: int) -> str:
+    """Every event of a cart; what was written by an undo or a redo is marked, and so is the one looked at."""
+    rows = [
+        {
+            "version": f"{each.version}{' ◂' if each.version == version else ''}",
+            "at": words.moment(each.timestamp),
+            "kind": _marked(each),
+            "detail": escape(detail(each)) or words.NOTHING,
+            "look": detail_listings.cart_link(each.cart_id, each.version, "look"),
+        }
+        for each in history
+    ]
+    labels = {"version": "#", "at": "Happened", "kind": "Event", "detail": "What", "look": "Look"}
+    return listing(rows, labels, name="Events", numbers=("version",))
+
+
+def _marked(envelope: Envelope) -> str:
+    marks = [f'<span class="pill warn">{word}</span>' for mark, word in MARKS.items() if mark in envelope.metadata]
+    return f"<b>{escape(kind(envelope).split(' (')[0])}</b> {' '.join(marks)}"
+
+
+def event_rows(history: Sequence[Envelope]) -> pl.DataFrame:
+    """The events as rows for a file: version, timestamp, type, what, undoes, redoes, event_id."""
+    rows = [
+        {
+            "version": each.version,
+            "timestamp": rules.format_time(each.timestamp),
+            "type": each.event.type,
+            "what": detail(each),
+            **{mark: each.metadata.get(mark) for mark in MARKS},
+            "event_id": each.event_id,
+        }
+        for each in history
+    ]
+    texts = dict.fromkeys(("timestamp", "type", "what", *MARKS, "event_id"), TEXT)
+    return pl.DataFrame(rows, schema={"version": SMALL, **texts})
+
+
+def price_points(history: Sequence[Envelope]) -> pl.DataFrame:
+    """What each product cost and since when: product, at, price (major units), price_cents, currency, type, version."""
+    added = (each.event for each in history if isinstance(each.event, ItemAdded))
+    names = {each.product_id: each.product_name for each in added}
+    rows = [
+        {
+            "product": names[product],
+            "at": rules.parse_time(entry["timestamp"]),
+            "price": entry["priceCents"] / 10 ** words.places(entry["currency"]),
+            "price_cents": entry["priceCents"],
+            "currency": entry["currency"],
+            "type": entry["type"],
+            "version": entry["version"],
+        }
+        for product in names
+        for entry in price_history(history, product)["priceHistory"]
+    ]
+    schema = {"product": TEXT, "at": MOMENT, "price": pl.Float64(), "price_cents": COUNT, "currency": TEXT}
+    return pl.DataFrame(rows, schema={**schema, "type": TEXT, "version": SMALL})
+
+
+def prices_lead(points: pl.DataFrame) -> str:
+    """How many products there were, and how many prices changed while they stood in the cart."""
+    changes = points.filter(pl.col("type") == "PriceUpdated").height
+    products = points["product"].n_unique()
+    times = "once" if changes == 1 else f"{changes} times"
+    return f"{products} {'product' if products == 1 else 'products'}; " + (
+        f"the shop changed a price {times} while it lay here." if changes else "no price changed while it lay here."
+    )
+
+
+def price_table(points: pl.DataFrame) -> str:
+    """The price history of every product."""
+    words_of = {"ItemAdded": "added", "PriceUpdated": "price changed", "ItemRemoved": "removed"}
+    rows = [
+        {
+            "product": f"<b>{escape(row['product'])}</b>",
+            "at": words.moment(row["at"]),
+            "what": words_of.get(row["type"], row["type"]),
+            "price": words.money(row["price_cents"], row["currency"]),
+            "version": str(row["version"]),
+        }
+        for row in points.sort("product", "version").iter_rows(named=True)
+    ]
+    labels = {"product": "Product", "at": "Since", "what": "By", "price": "Price of one", "version": "Event"}
+    return listing(rows, labels, name="Price history", numbers=("price", "version"))
+
+
+def carts(frame: pl.DataFrame) -> str:
+    """Carts to choose from."""
+    rows = [
+        {
+            "cart": detail_listings.cart_link(row["cart_id"], text=row["cart_id"]),
+            "user": escape(row["user_id"] or "forgotten"),
+            "status": escape(_status(row)),
+            "last": words.moment(row["last_event_at"]),
+            "events": words.count(row["version"]),
+            "total": words.money(row["total_cents"], row["currency"]),
+        }
+        for row in frame.iter_rows(named=True)
+    ]
+    labels = {"cart": "Cart", "user": "Shopper", "status": "State", "last": "Last event"}
+    labels |= {"events": "Events", "total": "Total"}
+    return listing(rows, labels, name="Carts", numbers=("events", "total"))
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    return f"order {row['order_id']}" if row["order_id"] else STATUS[row["status"]]
