@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from cart_core.compiling import Function, compile_loop
 
 intrinsic: Any = extending.intrinsic
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call, or load it from the cache; it runs without the interpreter lock.
-
-    Where no cache folder may be written (NUMBA_CACHE_DIR names one), each process compiles it again.
-    """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError as error:
-        if "no locator available" not in str(error):
-            raise
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+    """Compile a function at its first call, or load it from the cache; see ``compile_loop``."""
+    return compile_loop(function)
 
 
 @intrinsic

@@ -1,35 +1,25 @@
-"""Functions compiled to machine code once per machine, and loaded from a cache ever after."""
+"""How this package compiles loops, and the types of what they read and write."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 from numba import types
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from cart_core.compiling import Function, compile_loop
 
 
 def compiled(*arguments: Any) -> Callable[[Function], Function]:
-    """Compile a function that takes arrays and numbers and allocates nothing; it runs without the interpreter lock.
+    """Compile a function that takes arrays and numbers and allocates nothing; see ``compile_loop``.
 
     With the types of its arguments it is compiled, or loaded from the cache, when its module is imported, so that no
-    first call is slow; without, it becomes part of the functions that call it. The cache lies beside the source or,
-    where that may not be written, in the user's cache folder (NUMBA_CACHE_DIR names another); where neither can be
-    written, each process compiles again.
+    first call is slow; without, it becomes part of the functions that call it.
     """
 
     def decorate(function: Function) -> Function:
         # Without numba's reference counts (_nrt) an array is a pointer: they made this fold five times slower.
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False, "forceinline": not arguments}
-        jit: Any = numba.njit
-        try:
-            return cast(Function, jit(arguments or None, cache=True, **options)(function))
-        except RuntimeError as error:
-            if "no locator available" not in str(error):
-                raise
-            return cast(Function, jit(arguments or None, **options)(function))
+        return compile_loop(function, arguments or None, _nrt=False, forceinline=not arguments)
 
     return decorate
 

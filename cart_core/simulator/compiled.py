@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from numba import njit
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from cart_core.compiling import Function, compile_loop
 
 
 def inner(function: Function) -> Function:
@@ -24,9 +23,11 @@ def entry(function: Function) -> Function:
 
     It lets other threads run meanwhile.
     """
-    compiled: Any = njit(cache=True, nogil=True)(function)
-    # numba renews its cache when the function's own file changes; what it calls stands in other files.
-    compiled._cache._cache_file._source_stamp = digest()  # noqa: SLF001 - there is no public way to say so
+    compiled: Any = compile_loop(function)
+    kept = getattr(compiled._cache, "_cache_file", None)  # noqa: SLF001 - there is no public way
+    if kept is not None:
+        # numba renews its cache when the function's own file changes; what it calls stands in other files.
+        kept._source_stamp = digest()  # noqa: SLF001
     return cast(Function, compiled)
 
 
