@@ -111,11 +111,12 @@ def _import(store: CartStore, shop: Path, plan: Plan) -> dict[str, Any]:
     if plan.source is not None:
         return import_files(store, plan.source, [str(plan.file)]).to_json()
     report = import_files(store, "parquet", [shop / "events.parquet"])
-    _hand_in(store.path, shop)
+    hand_in_shop(store.path, shop)
     return report.to_json()
 
 
-def _hand_in(home: Path, shop: Path) -> None:
+def hand_in_shop(home: Path, shop: Path) -> None:
+    """Put what a simulated shop hands in beside its events, and its experiments, into a store's folder."""
     from pipelines.defs.events.handing_in import hand_in
     from pipelines.shop import EXPERIMENTS
 

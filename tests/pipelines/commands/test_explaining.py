@@ -38,7 +38,7 @@ def home(tmp_path_factory):
         import_files(store, "parquet", [folder / "shop" / "events.parquet"])
         store.append(LATE, [SHIRT], "u1", 0, timestamp=end - timedelta(days=4))
         store.append(cart_id(8), [SHIRT, CheckoutCompleted("o8", 9900)], "u8", 0, timestamp=end - timedelta(days=3))
-        demo._hand_in(folder / "store", folder / "shop")
+        demo.hand_in_shop(folder / "store", folder / "shop")
     with CartStore.open(folder / "store", clock=lambda: end - timedelta(hours=1)) as store:
         store.append(LATE, [QuantityChanged("p1", 2, 1)], "u1", 1, timestamp=end - timedelta(days=3))
     refresh(folder / "store", end)

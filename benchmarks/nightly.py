@@ -1,0 +1,101 @@
+"""The nightly run: every table of a shop after a day's events came in, and what each table read and wrote.
+
+Run ``python benchmarks/nightly.py [EVENTS ...] [--new N]`` (default 1000000, with 100000 new ones). A simulated shop of
+that size is imported and derived once; then the new events are imported and everything is derived again, as the nightly
+job does: that second run is timed, without the import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cart_core import rules
+from cart_core.ingest import import_files
+from cart_core.simulator import simulate
+from cart_core.store import CartStore
+from pipelines.commands import demo
+from pipelines.defs.in_process import Refreshed, refresh
+
+EVENTS_PER_CART = 6.6
+DAYS = 60
+
+
+def main() -> None:
+    """Print one table for each size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("events", type=int, nargs="*", default=[1_000_000])
+    parser.add_argument("--new", type=int, default=100_000)
+    given = parser.parse_args()
+    for events in given.events:
+        with tempfile.TemporaryDirectory() as name:
+            night(Path(name), events, given.new)
+
+
+def night(folder: Path, events: int, new: int) -> None:
+    """One shop, its first run, and the night after the new events."""
+    home = folder / "store"
+    truth = simulate(folder / "shop", carts=round((events + new) / EVENTS_PER_CART), days=DAYS, seed=1)
+    end = rules.parse_time(truth.end)
+    known = split(folder, new)
+    with CartStore.open(home) as store:
+        import_files(store, "parquet", [folder / "history.parquet"])
+        demo.hand_in_shop(home, folder / "shop")
+    first, _ = timed(home, end - timedelta(days=1))
+    with CartStore.open(home) as store:
+        pq.write_table(onwards(store, pq.read_table(folder / "new.parquet")), folder / "new.parquet")
+        report = import_files(store, "parquet", [folder / "new.parquet"]).to_json()
+        assert report["events"] == new, report
+    seconds, done = timed(home, end)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\n{known:,} events of history, {new:,} new: {seconds:.1f} s, {peak_mb:,.0f} MB")
+    print(f"(the first run, of all: {first:.1f} s)")
+    print(f"{'asset':26}{'s':>8}{'rows':>12}  what was recomputed")
+    for asset, told in sorted(done.told.items(), key=lambda each: -each[1].get("seconds", 0)):
+        rows = told.get("dagster/row_count")
+        print(
+            f"{asset:26}{told.get('seconds', 0):>8.2f}{'' if rows is None else f'{rows:,}':>12}  "
+            f"{told.get('recomputed', '')}"
+        )
+
+
+def split(folder: Path, new: int) -> int:
+    """The shop's latest events as new.parquet, all before them as history.parquet; how many those are."""
+    events = pq.read_table(folder / "shop" / "events.parquet")
+    order = pa.compute.sort_indices(events["timestamp"]).to_numpy()
+    for name, rows in (("history", order[:-new]), ("new", order[-new:])):
+        pq.write_table(events.take(pa.array(np.sort(rows))), folder / f"{name}.parquet", compression="zstd")
+    return len(order) - new
+
+
+def onwards(store: CartStore, events: pa.Table) -> pa.Table:
+    """The new events with the versions that their carts have come to, after the first run told silent ones so."""
+    rows = pl.DataFrame(events.select(["cart_id", "version"]))
+    ids = rows["cart_id"].unique()
+    known = store.heads(pa.ExtensionArray.from_storage(pa.uuid(), ids.to_arrow().cast(pa.binary(16))))
+    heads = pl.DataFrame(known).rename({"version": "head"})
+    order = pl.col("version").rank("ordinal").over("cart_id").cast(pl.Int32)
+    versions = rows.with_columns(order=order).join(heads, on="cart_id", how="left", maintain_order="left")
+    version = versions.select((pl.col("head") + pl.col("order")).cast(pl.Int32)).to_series().to_arrow()
+    return events.set_column(events.schema.get_field_index("version"), events.schema.field("version"), version)
+
+
+def timed(home: Path, as_of: Any) -> tuple[float, Refreshed]:
+    """Seconds of one run of everything."""
+    began = time.perf_counter()
+    done = refresh(home, as_of)
+    return time.perf_counter() - began, done
+
+
+if __name__ == "__main__":
+    main()
