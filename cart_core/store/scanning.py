@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
 
 from cart_core import rules
-from cart_core.ledger import chain_head
 from cart_core.schema import EVENTS
 from cart_core.store import at_rest, catalog, sweep
 from cart_core.store.catalog import Connection, Segment
@@ -140,30 +138,3 @@ def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
     mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == key)
     latest = mine.group_by("cart_id").agg(pl.col("position").max()).sort("position", descending=True).collect()
     return [str(UUID(bytes=each)) for each in latest["cart_id"]]
-
-
-def status(db: Connection, reader: Reader, place: str) -> dict[str, Any]:
-    """What a store holds and how it lies on disk."""
-    live, state, batches = reader.segments(db), catalog.state(db), catalog.batches(db)
-    last = batches[-1] if batches else None
-    sealed, size = sum(each.rows for each in live), sum(each.size_bytes for each in live)
-    return {
-        "store": place,
-        "segments_at": reader.folder.place,
-        "position": state.position,
-        "journal_rows": catalog.journal_count(db, 0, 2**62),
-        "segments": len(live),
-        "sealed_events": sealed,
-        "segment_bytes": size,
-        "bytes_per_event": round(size / sealed, 1) if sealed else None,
-        "batches": last.batch if last else 0,
-        "chain_head": chain_head([each.sealed for each in batches]).hex() if last else None,
-        "last_sealed_at": _moment(last.sealed_us) if last else None,
-        "last_recorded_at": _moment(state.recorded_us) if state.position else None,
-        "users": catalog.user_count(db),
-        "schema_version": int(catalog.meta(db, "schema_version") or 0),
-    }
-
-
-def _moment(micros: int) -> str:
-    return rules.format_time(rules.EPOCH + timedelta(microseconds=micros))

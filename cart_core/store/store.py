@@ -233,11 +233,12 @@ class CartStore(Store):
         With ``anchors``, a file of them, the ledger must also still begin with what each of them says, which a store
         that was rolled back or rebuilt does not; with ``public_key`` (hex) each must be signed by it.
         """
-        from cart_core.store import anchoring, verifying
+        from cart_core.store import anchoring, status, verifying
 
-        found = verifying.verify(self.catalog, self.folder)
+        found = verifying.verify(self.catalog, self.folder, self.indexes)
         if anchors is not None:
             found.problems.extend(anchoring.anchor_problems(self.catalog, Path(anchors), public_key))
+        status.note_verified(self.path / "cache", found, self.clock())
         return found
 
     def forget(self, user_id: str) -> bool:
@@ -273,11 +274,11 @@ class CartStore(Store):
         return duck.connect(self, moment=Moment(at, known_at, until))
 
     def status(self) -> dict[str, Any]:
-        """What the store holds and how it lies on disk: counts, bytes, the last seal."""
-        from cart_core.store import scanning
+        """What the store holds and how it lies on disk: counts, bytes, the last seal, the last verification."""
+        from cart_core.store import status
 
         with self.catalog.reading() as db:
-            return scanning.status(db, self.reader, str(self.path))
+            return status.status(db, self.reader, str(self.path), self.path / "cache")
 
     def close(self) -> None:
         """Release files and connections; the store may be opened again."""
