@@ -122,6 +122,11 @@ class CartState:
         """The line of a product, or None where it is not in the cart."""
         return next((line for line in self.lines if line.product_id == product_id), None)
 
+    def _repr_html_(self) -> str:
+        from cart_core.projector.showing import state_html
+
+        return state_html(self)
+
     def to_json(self) -> dict[str, Any]:
         """The state as the camelCase document of ``cart show``."""
         return {
