@@ -24,6 +24,7 @@ from cart_core.api.problems import ApiProblem, invalid
 from cart_core.api.settings import Settings
 from cart_core.api.tokens import Tokens
 from cart_core.service import CartService, PriceCatalogue
+from cart_core.settings import parts
 from cart_core.store import CartStore
 from cart_core.store.base import Clock, Store
 
@@ -34,7 +35,7 @@ def create_app(settings: Settings, store: Store | None = None, clock: Clock | No
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        opened = store if store is not None else CartStore.open(settings.store, clock=clock)
+        opened = store if store is not None else CartStore.open(settings.store, **parts(), clock=clock)
         catalogue = None if settings.prices is None else PriceCatalogue.read(settings.prices)
         service = CartService(opened, catalogue=catalogue)
         committer = Committer(service, asyncio.get_running_loop())

@@ -25,6 +25,7 @@ from cart_core.api.metrics import FOLDER_VARIABLE
 from cart_core.api.problems import ApiProblem, response
 from cart_core.api.settings import Settings, trust_from
 from cart_core.service import PriceCatalogue
+from cart_core.settings import parts
 from cart_core.store import CartStore
 
 HEADER_BYTES = 16 * 1024
@@ -123,7 +124,7 @@ def serve(settings: Settings, tell: Callable[[str], None]) -> None:
     Writes one JSON object a line to standard error for each request. Raises OSError where the address is taken,
     StoreError where the store cannot be opened, SourceError where the catalogue cannot be read.
     """
-    CartStore.open(settings.store).close()
+    CartStore.open(settings.store, **parts()).close()
     if settings.prices is not None:
         PriceCatalogue.read(settings.prices)
     os.environ[SETTINGS_VARIABLE] = _packed(settings)

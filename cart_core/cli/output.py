@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cart_core import rules
+from cart_core import rules, settings
 
 if TYPE_CHECKING:
     from cart_core.store import CartStore
@@ -32,7 +32,7 @@ class Session:
         """Open the store. Raises StoreNotFound where there is none and none may be made."""
         from cart_core.store import CartStore
 
-        return CartStore.open(self.path, create=create)
+        return CartStore.open(self.path, **settings.parts(), create=create)
 
 
 def session(context: typer.Context) -> Session:

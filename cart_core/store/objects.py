@@ -11,14 +11,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
+from cart_core import settings
 from cart_core.errors import Refused, StoreCorrupt, StoreError, StoreNotFound, StoreReadOnly, StoreUnreachable
 
 SCHEME = "s3://"
 CACHE_BYTES = 20 * 2**30
 CACHE_VARIABLE = "CART_SEGMENT_CACHE"
 OPTIONS = ("endpoint", "region", "cache")
-UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-SIZE = re.compile(r"(?P<number>\d+)\s?(?P<unit>|KiB|MiB|GiB|TiB)")
 ATTEMPTS = 3
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 30.0
@@ -83,16 +82,15 @@ def parse(url: str, environment: Mapping[str, str] = os.environ) -> ObjectPlace:
         parts.path.strip("/"),
         options.get("endpoint") or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL"),
         options.get("region") or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
-        size_bytes(options.get("cache") or environment.get(CACHE_VARIABLE) or str(CACHE_BYTES)),
+        _size_bytes(options.get("cache") or environment.get(CACHE_VARIABLE) or str(CACHE_BYTES)),
     )
 
 
-def size_bytes(text: str) -> int:
-    """A size such as ``20GiB`` or ``1048576``. Raises Refused (bad_settings)."""
-    found = SIZE.fullmatch(text.strip())
-    if found is None:
-        raise Refused("bad_settings", f"the size of the cache is {text!r}, but must be a number of bytes, MiB or GiB")
-    return int(found["number"]) * UNITS[found["unit"]]
+def _size_bytes(text: str) -> int:
+    try:
+        return settings.size_bytes(text)
+    except ValueError as error:
+        raise Refused("bad_settings", f"the size of the cache is {text!r}, but must be {error}") from error
 
 
 @contextmanager

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from cart_core import settings
 from cart_core.errors import Refused, StoreError, StoreNotFound, StoreReadOnly
 from cart_core.store import catalog, segment_places
 from cart_core.store.catalog import Catalog
 from cart_core.store.segments import SegmentFolder
 from cart_core.store.sqlite import SqliteCatalog
 
-SETTINGS = "store.toml"
-KEYS = ("catalog", "segments")
+SETTINGS = settings.FILE
 SQLITE = "catalog.sqlite"
 POSTGRES = ("postgresql://", "postgres://")
 
@@ -66,16 +65,7 @@ def settled(path: Path | None, catalog_url: str | None = None, segments: str | N
 
 def read_settings(folder: Path) -> dict[str, str]:
     """What the settings file of a store's folder says; nothing where there is none. Raises Refused (bad_settings)."""
-    place = folder / SETTINGS
-    if not place.is_file():
-        return {}
-    try:
-        said = tomllib.loads(place.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Refused("bad_settings", f"{place} cannot be read: {error}") from error
-    for name, value in said.items():
-        if name not in KEYS or not isinstance(value, str):
-            raise Refused("bad_settings", f"{place}: {name} = {value!r}, but it may say {', '.join(KEYS)} as text only")
+    said = settings.read_file(folder)
     if "segments" in said and "://" not in said["segments"]:
         said["segments"] = str((folder / said["segments"]).absolute())
     return said
