@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -103,6 +104,15 @@ class SegmentFolder:
         """Give a finished and synced file its name, durably."""
         temporary.rename(self.folder / name)
         sync_folder(self.folder)
+
+    def take_in(self, path: Path, name: str) -> None:
+        """Copy a segment of another folder from this disk into this one, durably, under the same name."""
+        temporary = self.folder / f"{name}.{uuid4().hex[:8]}.tmp"
+        shutil.copyfile(path, temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(READ_ONLY)
+        self._put(temporary, name)
 
     def remove(self, file: str) -> None:
         """Remove a file that no catalog names any more."""
