@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cart_core import rules
+from cart_core import rules, settings
 from cart_core.errors import Problem, StoreNotFound
 from cart_core.store import CartStore
 from pipelines import files
@@ -94,7 +94,7 @@ class ShopFolder:
 
     def events(self) -> CartStore:
         """Open the store of events, making an empty one where there is none."""
-        return CartStore.open(self.folder)
+        return CartStore.open(self.folder, **settings.parts())
 
     @contextmanager
     def history(self) -> Iterator[History]:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
+from cart_core import settings
 from cart_core.projector import kept, streaming
 from cart_core.projector.columns import ENCODED
 from cart_core.projector.generations import SCHEMAS, Part, Watermark, part_name
@@ -131,7 +132,7 @@ def _run(task: Callable[[Job, int], Told], job: Job, numbers: Sequence[int]) -> 
 def _fold_share(job: Job, number: int) -> Told:
     """Fold a share of the carts into two files in a folder of this try's own."""
     folder = _own_folder(job, number)
-    with CartStore.open(job.store, create=False) as store:
+    with CartStore.open(job.store, **settings.parts(), create=False) as store:
         batches = store.batches(job.moment.columns, until=job.moment.until, encoded=ENCODED, share=(number, job.shares))
         done = streaming.project(batches, folder, job.moment)
     return Told(str(folder), done.events, done.carts, done.lines)
@@ -143,7 +144,7 @@ def _split_share(job: Job, number: int) -> Told:
     for table in SCHEMAS:
         (folder / table).mkdir(parents=True)
     mark = Watermark(job.moment.until or 0, "", 0, job.part_positions or 1)
-    with CartStore.open(job.store, create=False) as store:
+    with CartStore.open(job.store, **settings.parts(), create=False) as store:
         share = _Share(store, (number, job.shares))
         events = kept.rebuilt_here(cast("CartStore", share), folder, mark)
     return Told(str(folder), events)
