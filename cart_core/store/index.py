@@ -128,6 +128,17 @@ class IndexCache:
             if path.stem not in named and path.stat().st_mtime < older_than_s:
                 path.unlink(missing_ok=True)
 
+    def differs(self, segment: Segment, stored: pa.Table) -> Path | None:
+        """The index of a segment whose rows are ``stored``, if it is there and does not fit them."""
+        path = self._path(segment.file)
+        try:
+            kept = _read(path, segment)
+        except (OSError, ValueError):
+            return None
+        made = build(stored)
+        fits = all(np.array_equal(getattr(kept, name), getattr(made, name)) for name, _ in FIELDS)
+        return None if fits else path
+
     def _path(self, file: str) -> Path:
         return self._folder / f"{file}.index"
 

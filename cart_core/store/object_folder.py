@@ -137,7 +137,7 @@ class ObjectFolder(SegmentFolder):
 
     def _by_range(self, segment: Segment, **options: Any) -> pq.ParquetFile:
         source = self._server.open_input_file(self._key(segment.file))
-        return pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True, **options)
+        return pq.ParquetFile(source, pre_buffer=True, **{"page_checksum_verification": True, **options})
 
     def _fetch(self, segment: Segment) -> None:
         """Bring a file onto this disk, checked against its SHA-256; other threads that want it wait."""

@@ -137,6 +137,10 @@ class SegmentFolder:
         except (pa.ArrowInvalid, OSError) as error:
             raise self._unreadable(segment.file, error) from error
 
+    def checked(self, segment: Segment) -> pq.ParquetFile:
+        """A file opened so that reading a page that is not what was written raises."""
+        return self._parquet(segment, page_checksum_verification=True)
+
     def _footer(self, segment: Segment) -> tuple[pq.FileMetaData, Any]:
         """What a file says of itself, and the row numbers at which its row groups end; remembered."""
         with self._lock:
