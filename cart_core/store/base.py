@@ -122,6 +122,10 @@ class Store(ABC):
         events = self.read(cart_id, version, at, known_at)
         return fold(events) if events else CartState.empty(str(UUID(bytes=id_of(cart_id))))
 
+    def carts(self, cart_ids: Sequence[str | UUID]) -> list[CartState]:
+        """The states of carts now, in the order given. Raises InvalidEvent for a bad id."""
+        return [self.cart(each) for each in cart_ids]
+
     def append_group(self, group: Sequence[Append]) -> list[Answer]:
         """Write many prepared appends in one transaction; each answer is a new version or that append's error."""
         return self._submit_all(group)

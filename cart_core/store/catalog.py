@@ -23,11 +23,12 @@ IDS_PER_QUERY = 500
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the store stands: last position, last moment of recording (us), and how often its files changed."""
+    """Where the store stands: last position, last moment of recording (us), how often its files or users changed."""
 
     position: int
     recorded_us: int
     generation: int
+    forgotten: int
     running_hash: bytes
 
 
@@ -166,8 +167,9 @@ def settle(db: Connection, key: str, value: str) -> None:
 
 def state(db: Connection) -> State:
     """Where the store stands, in this transaction."""
-    row = db.execute("SELECT position, recorded_at, generation, running_hash FROM state WHERE id = 1").fetchone()
-    return State(row[0], row[1], row[2], bytes(row[3]))
+    sql = "SELECT position, recorded_at, generation, forgotten, running_hash FROM state WHERE id = 1"
+    row = db.execute(sql).fetchone()
+    return State(row[0], row[1], row[2], row[3], bytes(row[4]))
 
 
 def advance(db: Connection, position: int, recorded_us: int, running_hash: bytes | None = None) -> None:

@@ -14,6 +14,7 @@ from cart_core.errors import CartError, ConcurrencyError, EventIdConflict
 from cart_core.events import Envelope
 from cart_core.store import at_rest, catalog, requests
 from cart_core.store.catalog import Catalog, Connection, State
+from cart_core.store.live import LiveStates
 from cart_core.store.reader import Reader
 from cart_core.store.requests import Append
 
@@ -29,9 +30,10 @@ class Writer:
     neighbours. Heads and users are remembered as long as nobody else has written.
     """
 
-    def __init__(self, catalog_: Catalog, reader: Reader, clock: Callable[[], datetime]) -> None:
+    def __init__(self, catalog_: Catalog, reader: Reader, states: LiveStates, clock: Callable[[], datetime]) -> None:
         self._catalog = catalog_
         self._reader = reader
+        self._states = states
         self._clock = clock
         self._door = threading.Lock()
         self._queue_lock = threading.Lock()
@@ -96,15 +98,19 @@ class Writer:
             self._seen = None
             raise
         self._seen = (round_.position, state.generation)
+        self._states.follow(state, round_.position, round_.taken)
         if len(self._heads) > CACHED_HEADS or len(self._users) > CACHED_USERS:
             self._seen = None
         return answers
 
-    def head(self, db: Connection, cart_id: bytes, generation: int) -> int:
+    def head(self, db: Connection, cart_id: bytes, state: State) -> int:
         """The version a cart is at, remembered."""
         known = self._heads.get(cart_id)
         if known is None:
-            known = self._heads[cart_id] = self._reader.head(db, cart_id, generation)
+            known = self._states.head(cart_id, state)
+            if known is None:
+                known = self._reader.head(db, cart_id, state.generation)
+            self._heads[cart_id] = known
         return known
 
     def move_head(self, cart_id: bytes, version: int) -> None:
@@ -152,10 +158,11 @@ class _Round:
         self._db = db
         self._recorded_us = max(now_us, state.recorded_us)
         self._running_hash = state.running_hash
-        self._generation = state.generation
+        self._state = state
         self._rows: list[tuple[Any, ...]] = []
         self._by_id: dict[bytes, Envelope] = {}
         self.position = state.position
+        self.taken: list[Append] = []
 
     def decide(self, request: Append) -> Answer:
         """Take an append into this transaction, or say why not."""
@@ -165,7 +172,7 @@ class _Round:
                 if requests.repeats(request, stored):
                     return stored[-1].version
                 return EventIdConflict(_first_shared(request, stored))
-        head = self._writer.head(self._db, request.cart_id, self._generation)
+        head = self._writer.head(self._db, request.cart_id, self._state)
         if head != request.expected_version:
             return ConcurrencyError(request.cart, request.expected_version, head)
         self._take(request)
@@ -193,6 +200,7 @@ class _Round:
             if request.ids_given:
                 self._by_id[row["event_id"]] = envelope
         self._writer.move_head(request.cart_id, request.expected_version + len(request.rows))
+        self.taken.append(request)
 
 
 _RECORDED = at_rest.JOURNAL_COLUMNS.index("recorded_at")
