@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 
 import polars as pl
 
 from cart_core import rules
-from cart_core.events import Envelope, ItemAdded
+from cart_core.events import (
+    CartAbandoned,
+    CheckoutCompleted,
+    CouponApplied,
+    CouponRemoved,
+    Envelope,
+    ItemAdded,
+    ItemRemoved,
+    PriceUpdated,
+    QuantityChanged,
+)
 from cart_core.prices import price_history
 from cart_core.projector import CartState, Line
 from pipelines.dashboard import detail_listings, page, words
@@ -19,21 +30,6 @@ from pipelines.tables.contract import COUNT, MOMENT, SMALL, TEXT
 
 STATUS = {"active": "active", "abandoned": "abandoned", "checked_out": "checked out"}
 MARKS = {"undoes": "undo", "redoes": "redo"}
-FIELDS = {
-    "product_name": "{}",
-    "product_id": "({})",
-    "old_quantity": "from {}",
-    "new_quantity": "to {}",
-    "quantity": "{} pieces",
-    "coupon_code": "{}",
-    "discount_value": "{:g}",
-    "discount_type": "{}",
-    "reason": "because {}",
-    "order_id": "order {}",
-}
-"""How the fields of an event are told, in this order; money and times are told apart."""
-
-MONEY = {"price_per_unit_cents": "at {}", "old_price_cents": "from {}", "new_price_cents": "to {}", "total_cents": "{}"}
 
 
 def lead(state: CartState, history: Sequence[Envelope]) -> str:
@@ -49,7 +45,7 @@ def told(history: Sequence[Envelope], version: int) -> str:
     """What the event of a version did."""
     event = next(each for each in history if each.version == version)
     return (
-        f'<p class="verdict"><b>{escape(kind(event))}</b> {escape(detail(event))} '
+        f'<p class="verdict"><b>{escape(kind(event))}</b> {escape(detail(event, names_of(history)))} '
         f'<span class="aside">event {version}, {words.moment(event.timestamp)}</span></p>'
     )
 
@@ -61,16 +57,43 @@ def kind(envelope: Envelope) -> str:
     return name + "".join(f" ({word})" for word in marks)
 
 
-def detail(envelope: Envelope) -> str:
-    """What an event says, in words."""
-    event, currency = envelope.event, getattr(envelope.event, "currency", None)
-    parts = [form.format(value) for name, form in FIELDS.items() if (value := getattr(event, name, None)) is not None]
-    parts += [
-        form.format(words.money(value, currency))
-        for name, form in MONEY.items()
-        if (value := getattr(event, name, None)) is not None
-    ]
-    return " ".join(parts)
+def detail(envelope: Envelope, names: Mapping[str, str]) -> str:
+    """What an event says, in words; ``names`` are those of the cart's products."""
+    told = ""
+    match envelope.event:
+        case ItemAdded() as added:
+            price = words.money(added.price_per_unit_cents, added.currency)
+            told = f"{added.quantity} {words.TIMES} {added.product_name} at {price}"
+        case ItemRemoved() as removed:
+            told = _name(names, removed.product_id)
+        case QuantityChanged() as changed:
+            told = f"{_name(names, changed.product_id)} from {changed.old_quantity} to {changed.new_quantity}"
+        case PriceUpdated() as updated:
+            old, new = words.money(updated.old_price_cents), words.money(updated.new_price_cents)
+            told = f"{_name(names, updated.product_id)} from {old} to {new} ({updated.reason})"
+        case CouponApplied() as applied:
+            told = f"{applied.coupon_code}: {discount(applied.discount_type, applied.discount_value)}"
+        case CouponRemoved() as gone:
+            told = gone.coupon_code + (f" ({gone.reason})" if gone.reason else "")
+        case CheckoutCompleted() as completed:
+            told = f"order {completed.order_id}, charged {words.money(completed.total_cents)}"
+        case CartAbandoned() as silent:
+            told = f"nothing since {words.moment(silent.last_activity_at)}"
+    return told
+
+
+def discount(kind_of: str, value: float) -> str:
+    """What a coupon takes off, in words."""
+    return f"{value:g} % off" if kind_of == "percentage" else f"{words.money(value)} off"
+
+
+def names_of(history: Sequence[Envelope]) -> dict[str, str]:
+    """The latest name of every product that was ever in the cart, by its id."""
+    return {each.event.product_id: each.event.product_name for each in history if isinstance(each.event, ItemAdded)}
+
+
+def _name(names: Mapping[str, str], product_id: str) -> str:
+    return names.get(product_id, product_id)
 
 
 def state(cart: CartState) -> str:
@@ -81,7 +104,7 @@ def state(cart: CartState) -> str:
     labels = {"product": "Product", "quantity": "Pieces", "price": "Price now", "when": "When added", "sum": "Sum"}
     numbers = ("quantity", "price", "when", "sum")
     coupons = "".join(
-        f' <span class="pill good">coupon {escape(each.code)}: {each.discount_value:g} {each.discount_type}</span>'
+        f' <span class="pill good">{escape(each.code)}: {discount(each.discount_type, each.discount_value)}</span>'
         for each in cart.coupons
     )
     amounts = (cart.subtotal_cents, cart.discount_cents, cart.total_cents)
@@ -108,12 +131,13 @@ def _line(line: Line) -> dict[str, str]:
 
 def events(history: Sequence[Envelope], version: int) -> str:
     """Every event of a cart; what was written by an undo or a redo is marked, and so is the one looked at."""
+    names = names_of(history)
     rows = [
         {
             "version": f"{each.version}{' ◂' if each.version == version else ''}",
             "at": words.moment(each.timestamp),
             "kind": _marked(each),
-            "detail": escape(detail(each)) or words.NOTHING,
+            "detail": escape(detail(each, names)) or words.NOTHING,
             "look": detail_listings.cart_link(each.cart_id, each.version, "look"),
         }
         for each in history
@@ -129,12 +153,13 @@ def _marked(envelope: Envelope) -> str:
 
 def event_rows(history: Sequence[Envelope]) -> pl.DataFrame:
     """The events as rows for a file: version, timestamp, type, what, undoes, redoes, event_id."""
+    names = names_of(history)
     rows = [
         {
             "version": each.version,
             "timestamp": rules.format_time(each.timestamp),
             "type": each.event.type,
-            "what": detail(each),
+            "what": detail(each, names),
             **{mark: each.metadata.get(mark) for mark in MARKS},
             "event_id": each.event_id,
         }
@@ -146,8 +171,7 @@ def event_rows(history: Sequence[Envelope]) -> pl.DataFrame:
 
 def price_points(history: Sequence[Envelope]) -> pl.DataFrame:
     """What each product cost and since when: product, at, price (major units), price_cents, currency, type, version."""
-    added = (each.event for each in history if isinstance(each.event, ItemAdded))
-    names = {each.product_id: each.product_name for each in added}
+    names = names_of(history)
     rows = [
         {
             "product": names[product],
@@ -163,6 +187,13 @@ def price_points(history: Sequence[Envelope]) -> pl.DataFrame:
     ]
     schema = {"product": TEXT, "at": MOMENT, "price": pl.Float64(), "price_cents": COUNT, "currency": TEXT}
     return pl.DataFrame(rows, schema={**schema, "type": TEXT, "version": SMALL})
+
+
+def until_now(points: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """The same with a last point for each product that lay in the cart to the end, so that its price is a line."""
+    last = points.sort("product", "version").unique("product", keep="last", maintain_order=True)
+    still = last.filter(pl.col("type") != "ItemRemoved").with_columns(at=pl.lit(at, MOMENT))
+    return pl.concat([points, still])
 
 
 def prices_lead(points: pl.DataFrame) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import polars as pl
@@ -46,9 +46,9 @@ def style(palette: Palette) -> None:
     st.html(f"<style>:root {{ {palette.variables()}}} {sheets}</style>")
 
 
-def html(body: str) -> None:
+def html(body: str, width: Literal["stretch", "content"] = "stretch") -> None:
     """A piece of HTML in the report's dress."""
-    st.html(f'<div class="cw">{body}</div>')
+    st.html(f'<div class="cw">{body}</div>', width=width)
 
 
 def head(title: str, lead: str, eyebrow: str) -> None:
@@ -71,7 +71,7 @@ def card(name: str, title: str, lead: str = "") -> Iterator[None]:
 @contextmanager
 def filters() -> Iterator[None]:
     """A row of filters that wraps where the window is narrow; each is kept in the page's address."""
-    with st.container(key="filters", horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(key="filters", horizontal=True, vertical_alignment="bottom", gap="small"):
         yield
 
 
@@ -108,7 +108,7 @@ def chart(setting: Setting, drawing: Drawing) -> None:
             on_click="ignore", type="tertiary", icon=":material/image:", help="This chart as a picture",
         )  # fmt: skip
         if drawing.table and setting.explain is not None:
-            html(links.anchor(links.explain(drawing.table, drawing.key), "Explain: the carts behind it"))
+            html(links.anchor(links.explain(drawing.table, drawing.key), "Explain"), width="content")
 
 
 def definition(meaning: str) -> None:

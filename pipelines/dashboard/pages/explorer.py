@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -21,6 +22,7 @@ from pipelines.dashboard import cart_life, detail_charts, layout, page, words
 from pipelines.dashboard.definitions import DETAILS
 from pipelines.dashboard.layout import Drawing
 from pipelines.dashboard.setting import Setting
+from pipelines.dashboard.theme import Palette
 from pipelines.tables import ids_as_text
 
 FOUND_CARTS = 50
@@ -102,7 +104,7 @@ def _moment(history: Sequence[Envelope]) -> int:
 
 def _downloads(setting: Setting, history: Sequence[Envelope]) -> None:
     cart_id = history[0].cart_id
-    with st.container(key="more-evidence", horizontal=True, gap="small", vertical_alignment="center"):
+    with st.container(key="evidence-of-cart", horizontal=True, gap="small", vertical_alignment="center"):
         st.download_button(
             "Evidence", lambda: evidence(setting, cart_id), f"evidence-{cart_id}.zip", "application/zip",
             key="evidence", on_click="ignore", icon=":material/verified:",
@@ -139,6 +141,11 @@ def _prices(setting: Setting, history: Sequence[Envelope]) -> None:
             layout.html(page.empty("Nothing was ever put into this cart."))
             return
         label = "What each product cost in this cart over time"
-        layout.chart(setting, Drawing("prices", points, detail_charts.prices, label, DETAILS["prices"]))
+        last = max(each.timestamp for each in history)
+
+        def draw(frame: pl.DataFrame, palette: Palette, width: int) -> Any:
+            return detail_charts.prices(cart_life.until_now(frame, last), palette, width)
+
+        layout.chart(setting, Drawing("prices", points, draw, label, DETAILS["prices"]))
         with st.expander("The same as a table"):
             layout.html(cart_life.price_table(points))
