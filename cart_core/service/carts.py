@@ -6,7 +6,7 @@ cart that another process has changed. What was decided is appended under the ve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
@@ -14,7 +14,7 @@ from uuid import uuid4
 from cart_core.commands import AddItem, Decision, HandOver, MergeCart, decide, redo, undo
 from cart_core.errors import CartError, ConcurrencyError, Refused
 from cart_core.events import Envelope
-from cart_core.projector import CartState, fold
+from cart_core.projector import CartFold, CartState
 from cart_core.service.answers import Answers, by_key, same_request
 from cart_core.service.asks import (
     KEY_NOTE,
@@ -98,14 +98,16 @@ class CartService:
 
     def _round(self, asks: Sequence[Ask], waiting: Sequence[int], outcomes: list[Answer | CartError]) -> list[int]:
         """Try each waiting ask once; those that must be tried again."""
-        carts: dict[str, _Cart] = {}
+        carts = self._carts(asks[place].cart_id for place in waiting)
         group: list[Append] = []
         places: list[int] = []
         for place in waiting:
-            ask = asks[place]
+            cart = carts[asks[place].cart_id]
+            if isinstance(cart, CartError):
+                outcomes[place] = cart
+                continue
             try:
-                cart = carts.get(ask.cart_id) or carts.setdefault(ask.cart_id, _Cart(self.store.cart(ask.cart_id)))
-                outcome = self._decide(ask, cart)
+                outcome = self._decide(asks[place], cart)
             except CartError as error:
                 outcomes[place] = error
                 continue
@@ -117,12 +119,26 @@ class CartService:
                 outcomes[place] = outcome
         lost = self._append(group, places, outcomes)
         for cart_id, cart in carts.items():
-            if cart.news and cart_id not in lost:
+            if isinstance(cart, _Cart) and cart.news and cart_id not in lost:
                 self._answers.grow(cart_id, cart.base.version, cart.news)
         again = [place for place in waiting if asks[place].cart_id in lost]
         for place in again:
             outcomes[place] = lost[asks[place].cart_id]
         return again
+
+    def _carts(self, cart_ids: Iterable[str]) -> dict[str, _Cart | CartError]:
+        """The carts by their ids; a cart that cannot be read harms no other."""
+        wanted = list(dict.fromkeys(cart_ids))
+        try:
+            return dict(zip(wanted, map(_Cart, self.store.carts(wanted)), strict=True))
+        except CartError:
+            return {cart_id: self._cart(cart_id) for cart_id in wanted}
+
+    def _cart(self, cart_id: str) -> _Cart | CartError:
+        try:
+            return _Cart(self.store.cart(cart_id))
+        except CartError as error:
+            return error
 
     def _append(
         self, group: list[Append], places: list[int], outcomes: list[Answer | CartError]
@@ -197,6 +213,8 @@ class _Cart:
 
     base: CartState
     news: list[Envelope] = field(default_factory=list)
+    _fold: CartFold | None = None
+    _folded: int = 0
     _state: CartState | None = None
 
     @property
@@ -207,8 +225,14 @@ class _Cart:
     @property
     def state(self) -> CartState:
         """The cart as it will be, folded only where another command of the round asks."""
+        if not self.news:
+            return self.base
         if self._state is None:
-            self._state = fold(self.news, self.base) if self.news else self.base
+            self._fold = self._fold or CartFold(self.base)
+            for envelope in self.news[self._folded :]:
+                self._fold.apply(envelope)
+            self._folded = len(self.news)
+            self._state = self._fold.state()
         return self._state
 
     def move(self, append: Append) -> None:
