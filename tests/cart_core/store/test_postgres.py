@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,8 @@ from cart_core.store.postgres import PostgresCatalog, parse  # noqa: E402 - it n
 
 pytestmark = pytest.mark.postgres
 CART = named("cart")
+Client = Any
+"""A plain connection of the driver, past our code."""
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def store(url: str, tmp_path: Path) -> Iterator[CartStore]:
 
 
 @pytest.fixture
-def client(url: str, store: CartStore) -> Iterator[psycopg.Connection]:
+def client(url: str, store: CartStore) -> Iterator[Client]:
     """A plain client of the database, in the schema of the store."""
     address = parse(url)
     assert store.catalog.place == address.shown
@@ -53,7 +56,7 @@ def client(url: str, store: CartStore) -> Iterator[psycopg.Connection]:
         yield opened
 
 
-def drop_connections(client: psycopg.Connection) -> int:
+def drop_connections(client: Client) -> int:
     """End every other connection of the server; returns how many there were."""
     sql = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name = 'cart'"
     return int(client.execute(sql).fetchone()[0])
@@ -76,7 +79,7 @@ def drop_connections(client: psycopg.Connection) -> int:
         "TRUNCATE batches",
     ],
 )
-def test_p1_a_statement_that_changes_history_is_refused(client: psycopg.Connection, store: CartStore, statement: str):
+def test_p1_a_statement_that_changes_history_is_refused(client: Client, store: CartStore, statement: str):
     """Triggers in the database answer, whoever asks."""
     store.append_many(life("sealed"))
     store.seal()
@@ -87,7 +90,7 @@ def test_p1_a_statement_that_changes_history_is_refused(client: psycopg.Connecti
     assert store.verify().problems == []
 
 
-def test_p1_a_position_cannot_be_given_twice(client: psycopg.Connection, store: CartStore):
+def test_p1_a_position_cannot_be_given_twice(client: Client, store: CartStore):
     """The journal's own keys refuse a second event at a position, a version, or with an id."""
     store.append_many(life())
     with pytest.raises(psycopg.errors.UniqueViolation):
@@ -100,7 +103,7 @@ def test_p4_a_commit_waits_for_the_disk_whatever_the_server_is_set_to(store: Car
         assert db.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
-def test_connections_that_the_server_dropped_are_made_anew(client: psycopg.Connection, store: CartStore):
+def test_connections_that_the_server_dropped_are_made_anew(client: Client, store: CartStore):
     """After every idle connection was ended, the next read and the next append go through as if nothing had been."""
     store.append(CART, [MUG], "ann", 0)
     assert drop_connections(client) >= 1
@@ -109,7 +112,7 @@ def test_connections_that_the_server_dropped_are_made_anew(client: psycopg.Conne
     assert [each.version for each in store.read(CART)] == [1, 2]
 
 
-def test_many_idle_connections_that_were_dropped_are_all_made_anew(client: psycopg.Connection, store: CartStore):
+def test_many_idle_connections_that_were_dropped_are_all_made_anew(client: Client, store: CartStore):
     """However many of them lie idle, no caller sees one fail."""
     meet, left = threading.Barrier(4), threading.Barrier(4)
     failed: list[CartError] = []
@@ -133,7 +136,7 @@ def test_many_idle_connections_that_were_dropped_are_all_made_anew(client: psyco
     assert failed == []
 
 
-def test_p3_a_connection_that_is_lost_in_the_middle_leaves_nothing(client: psycopg.Connection, store: CartStore):
+def test_p3_a_connection_that_is_lost_in_the_middle_leaves_nothing(client: Client, store: CartStore):
     """The writer is told to repeat, nothing was written, and the next append has the next position."""
     store.append(CART, [MUG], "ann", 0)
     with (
@@ -252,14 +255,14 @@ def test_a_schema_with_other_tables_is_left_alone(url: str):
         CartStore.open(catalog=url, segments="/nowhere")
 
 
-def test_a_store_of_a_later_version_is_refused(client: psycopg.Connection, url: str):
+def test_a_store_of_a_later_version_is_refused(client: Client, url: str):
     """It says what to upgrade."""
     client.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     with pytest.raises(StoreTooNew, match="upgrade"):
         CartStore.open(catalog=url)
 
 
-def test_a_catalog_that_lost_a_table_is_called_damaged(client: psycopg.Connection, store: CartStore):
+def test_a_catalog_that_lost_a_table_is_called_damaged(client: Client, store: CartStore):
     """The name of the table is told."""
     client.execute("DROP TABLE batches")
     with pytest.raises(StoreCorrupt, match="batches"):
@@ -298,7 +301,7 @@ def test_a_store_is_made_only_where_that_is_wanted(url: str):
         CartStore.open(catalog=url, segments="/nowhere", create=False)
 
 
-def test_a_user_without_rights_to_write_reads_and_no_more(client: psycopg.Connection, store: CartStore, url: str):
+def test_a_user_without_rights_to_write_reads_and_no_more(client: Client, store: CartStore, url: str):
     """Analysts may be given a role that can only read."""
     store.append(CART, [MUG], "ann", 0)
     role, address = f"reader_{parse(url).schema}", parse(url)
@@ -315,7 +318,7 @@ def _files_with(folder: Path, text: bytes) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
 
 
-def test_p12_no_table_on_the_servers_disk_holds_a_forgotten_user(client: psycopg.Connection, store: CartStore):
+def test_p12_no_table_on_the_servers_disk_holds_a_forgotten_user(client: Client, store: CartStore):
     """Neither the table of users nor what the server gathers about it; only its write-ahead log may, for a time."""
     user = "margarete-unmistakable-9137"
     store.append_many([*life("a", user), *life("b", "bob")])
@@ -329,7 +332,7 @@ def test_p12_no_table_on_the_servers_disk_holds_a_forgotten_user(client: psycopg
     assert {each.user_id for each in store.read(named("b"))} == {"bob"}
 
 
-def test_p12_a_transaction_that_may_still_see_a_user_is_told(client: psycopg.Connection, store: CartStore):
+def test_p12_a_transaction_that_may_still_see_a_user_is_told(client: Client, store: CartStore):
     """Bytes that an older snapshot needs stay; forgetting again when it is over removes them."""
     user = "margarete-unmistakable-2846"
     store.append_many(life("a", user))
