@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def catalog_url(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-def store(durable: CartStore) -> Iterator[CartStore]:
+def store(durable: CartStore) -> CartStore:
     """A store with all there is: segments of both sorts, a journal, users, two forgotten ones, and tables beside it."""
     for user in ("ann", "bob", "late"):
         durable.append_many(life(f"cart of {user}", user))
