@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cart_core.cli import audit, carts, config, copying, events, evidence, maintenance, output, tables
+from cart_core.cli import audit, backup, carts, config, copying, events, evidence, maintenance, output, tables
 
 COMMAND_GROUP = "cart_core.commands"
 
@@ -55,5 +55,6 @@ tables.register(app)
 maintenance.register(app)
 copying.register(app)
 config.register(app)
+backup.register(app)
 for _point in entry_points(group=COMMAND_GROUP):
     _point.load()(app)
