@@ -15,9 +15,8 @@ from typing import Any, Protocol
 from cart_core.errors import StoreTooNew
 from cart_core.ledger import SealedBatch
 from cart_core.store.at_rest import JOURNAL_COLUMNS
-from cart_core.store.tables import TABLES
+from cart_core.store.tables import MIGRATIONS, SCHEMA_VERSION, TABLES
 
-SCHEMA_VERSION = 1
 IDS_PER_QUERY = 500
 
 
@@ -37,7 +36,7 @@ class Segment:
     """One immutable Parquet file of sealed events.
 
     A segment that was written before its place was known carries ``position_shift``, to be added to the file's
-    positions, and ``recorded_us``, the moment of recording of all its rows.
+    positions, and ``recorded_us``, the moment of recording of all its rows. ``schema_version`` is that of its columns.
     """
 
     file: str
@@ -52,6 +51,7 @@ class Segment:
     recorded_us: int | None = None
     retired_us: int | None = None
     segment_id: int | None = None
+    schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +142,25 @@ def create(db: Connection, types: dict[str, str], further: Iterable[str], store_
     db.execute("INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT DO NOTHING", (str(SCHEMA_VERSION),))
     db.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (store_id,))
     db.execute("INSERT INTO state VALUES (1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING", (b"\0" * 32,))
-    check_version(db)
+    migrate(db, types)
 
 
-def check_version(db: Connection) -> None:
-    """Raise StoreTooNew where the catalog's schema is later than this package's."""
+def migrate(db: Connection, types: dict[str, str]) -> None:
+    """Make tables that an earlier version laid those of this one. Raises StoreTooNew as ``check_version`` does."""
+    for version in range(check_version(db), SCHEMA_VERSION):
+        for statement in MIGRATIONS[version]:
+            db.execute(statement.format(**types))
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version + 1),))
+
+
+def check_version(db: Connection) -> int:
+    """The version of the catalog's schema. Raises StoreTooNew where it is later than this package's."""
     found = int(meta(db, "schema_version") or 0)
     if found > SCHEMA_VERSION:
         raise StoreTooNew(
             f"the store has schema version {found}, this package reads up to {SCHEMA_VERSION}: upgrade cart-workbench"
         )
+    return found
 
 
 def meta(db: Connection, key: str) -> str | None:
@@ -254,7 +263,7 @@ def delete_sealed(db: Connection, first: int, last: int) -> None:
 
 SEGMENT_COLUMNS = (
     "file, first_position, last_position, rows, size_bytes, sha256, min_timestamp, max_timestamp, "
-    "position_shift, recorded_at, retired_at, segment_id"
+    "position_shift, recorded_at, retired_at, segment_id, schema_version"
 )
 
 
@@ -269,7 +278,7 @@ def add_segment(db: Connection, segment: Segment) -> None:
     """Name a file as part of the store."""
     db.execute(
         "INSERT INTO segments (file, first_position, last_position, rows, size_bytes, sha256, min_timestamp, "
-        "max_timestamp, position_shift, recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "max_timestamp, position_shift, recorded_at, schema_version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             segment.file,
             segment.first_position,
@@ -281,6 +290,7 @@ def add_segment(db: Connection, segment: Segment) -> None:
             segment.max_timestamp,
             segment.position_shift,
             segment.recorded_us,
+            segment.schema_version,
         ),
     )
 

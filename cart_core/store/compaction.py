@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 
 from cart_core import rules
-from cart_core.store import catalog, delta_log
+from cart_core.store import catalog, delta_log, upcasting
 from cart_core.store.catalog import Catalog, Segment
 from cart_core.store.index import IndexCache
 from cart_core.store.results import Compacted
@@ -42,17 +42,22 @@ def compact(
 
 
 def groups(live: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Runs of neighbours that are worth rewriting as one, newest first."""
+    """Runs of neighbours that are worth rewriting as one, newest first, and files of an earlier version."""
     group: list[Segment] = []
     for segment in sorted(live, key=lambda each: -each.first_position):
         if group and _joins(segment, group):
             group.insert(0, segment)
             continue
-        if len(group) > 1:
+        if _worth(group):
             yield group
         group = [segment]
-    if len(group) > 1:
+    if _worth(group):
         yield group
+
+
+def _worth(group: Sequence[Segment]) -> bool:
+    """Several files become one, and one with the columns of an earlier version gets those of today."""
+    return len(group) > 1 or not all(upcasting.is_current(each.schema_version) for each in group)
 
 
 def sweep(

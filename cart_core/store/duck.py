@@ -14,7 +14,7 @@ from cart_core import rules
 from cart_core.errors import Refused
 from cart_core.projector.streaming import NOW, Moment
 from cart_core.schema import EVENTS
-from cart_core.store import at_rest, catalog, projection
+from cart_core.store import at_rest, catalog, projection, upcasting
 from cart_core.store.catalog import Segment
 
 if TYPE_CHECKING:
@@ -43,9 +43,10 @@ def connect(
         tail = at_rest.from_journal(catalog.journal(reading))
         names = catalog.user_names(reading)
     moment = replace(moment, until=position if moment.until is None else min(moment.until, position))
-    places = store.folder.locations(live)
+    places = store.folder.locations([each for each in live if upcasting.is_current(each.schema_version)])
+    earlier = [store.folder.read(each) for each in live if each.file not in places]
     _load(db, "users", pa.table({"user_key": pa.array(names, pa.int64()), "user_id": list(names.values())}))
-    _load(db, "journal", tail)
+    _load(db, "journal", pa.concat_tables([tail, *earlier]))
     db.execute(f"CREATE VIEW events AS {_events_sql(live, places)} {_within(moment)}")
     files = {**projection.current(store, moment), **(tables or {})}
     for name, path in files.items():
@@ -91,6 +92,7 @@ def _load(db: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
 
 
 def _events_sql(live: list[Segment], places: dict[str, str]) -> str:
+    live = [each for each in live if each.file in places]
     plain = [each for each in live if not each.position_shift and each.recorded_us is None]
     sources = ["SELECT * EXCLUDE (bucket) FROM journal"]
     if plain:

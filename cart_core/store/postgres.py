@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
 from uuid import uuid4
 
 import psycopg
@@ -125,15 +125,15 @@ def parse(url: str) -> Address:
 
     Raises Refused (bad_settings).
     """
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    place, _, query = url.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
     schema, pool = options.pop("schema", SCHEMA), options.pop("pool", str(POOL))
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", schema):
         raise Refused("bad_settings", f"the schema is {schema!r}, but must be small letters, digits and _ only")
     if not pool.isdecimal() or not int(pool):
         raise Refused("bad_settings", f"pool is {pool!r}, but must be a whole number of connections from 1 on")
     try:
-        conninfo = make_conninfo(urlunsplit(parts._replace(query=urlencode(options))))
+        conninfo = make_conninfo(f"{place}?{urlencode(options, quote_via=quote)}")
     except psycopg.ProgrammingError as error:
         raise Refused("bad_settings", f"the catalog's URL cannot be read: {_line(error)}") from error
     return Address(conninfo, schema, int(pool))
@@ -244,15 +244,14 @@ class PostgresCatalog(Catalog):
     def _find(self, *, create: bool) -> None:
         with self.reading() as db:
             laid = _has_tables(db, ("meta",))
-            if laid:
-                catalog.check_version(db)
+            behind = laid and catalog.check_version(db) < catalog.SCHEMA_VERSION
         if not laid and not create:
             raise StoreNotFound(f"{self.place}: there is no store in this database: import something into it first")
-        if not laid:
+        if not laid or behind:
             self._lay()
 
     def _lay(self) -> None:
-        """Lay the tables, unless another process does so at this moment."""
+        """Lay the tables, or migrate those of an earlier version, unless another process does so at this moment."""
         with self._transaction(WRITE) as db:
             self._check_server(db)
             db.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"cart store {self.address.schema}",))
@@ -264,6 +263,7 @@ class PostgresCatalog(Catalog):
                     )
                 db.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.address.schema}"')
                 catalog.create(db, TYPES, FURTHER, str(uuid4()))
+            catalog.migrate(db, TYPES)
             db.commit()
 
     def _check_server(self, db: Session) -> None:

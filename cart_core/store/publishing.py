@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from cart_core import rules
-from cart_core.store import catalog, compaction, delta_log
+from cart_core.store import catalog, compaction, delta_log, upcasting
 from cart_core.store.catalog import Catalog, Segment
 from cart_core.store.delta_log import Action, DeltaLog, Table
 from cart_core.store.results import Published
@@ -50,7 +50,11 @@ def _settle(catalog_: Catalog, folder: SegmentFolder, clock: Callable[[], dateti
     """Write segments anew whose files do not say all that the catalog knows; returns how many."""
     with catalog_.reading() as db:
         live = catalog.segments(db)
-    unsettled = [each for each in live if each.position_shift or each.recorded_us is not None]
+    unsettled = [
+        each
+        for each in live
+        if each.position_shift or each.recorded_us is not None or not upcasting.is_current(each.schema_version)
+    ]
     return sum(compaction.rewrite(catalog_, folder, [each], rules.to_micros(clock())) for each in unsettled)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cart_core import rules
 from cart_core.schema import EVENTS
-from cart_core.store import at_rest, catalog, sweep
+from cart_core.store import at_rest, catalog, sweep, upcasting
 from cart_core.store.catalog import Connection, Segment
 from cart_core.store.reader import Reader
 
@@ -31,10 +31,7 @@ def scan(
     wanted = list(columns) if columns is not None else EVENTS.names
     live = [each for each in _between_them(reader.segments(db), after, until) if _reaches(each, at, known_at)]
     tail = at_rest.from_journal(catalog.journal(db, after, until))
-    places = reader.folder.locations(live)
-    frames = [_lazy(places[each.file], each, after, until) for each in live]
-    frames.append(_frame(tail).lazy())
-    whole = pl.concat(frames, how="vertical")
+    whole = pl.concat([*_frames(reader, live, after, until), _frame(tail).lazy()], how="vertical")
     for name, bound in (("timestamp", at), ("recorded_at", known_at)):
         if bound is not None:
             whole = whole.filter(pl.col(name) <= bound)
@@ -106,17 +103,27 @@ def _stored_columns(wanted: list[str], *, bounded: bool) -> list[str]:
     return stored if "position" in stored or not bounded else [*stored, "position"]
 
 
-def _lazy(place: str, segment: Segment, after: int, until: int | None) -> pl.LazyFrame:
+def _frames(reader: Reader, live: Sequence[Segment], after: int, until: int | None) -> list[pl.LazyFrame]:
+    """A lazy frame of AT_REST for each segment; those with the columns of an earlier version are read at once."""
+    places = reader.folder.locations([each for each in live if upcasting.is_current(each.schema_version)])
+    frames = []
+    for each in live:
+        frame = _lazy(places[each.file], each) if each.file in places else _frame(reader.folder.read(each)).lazy()
+        if each.first_position <= after:
+            frame = frame.filter(pl.col("position") > after)
+        if until is not None and each.last_position > until:
+            frame = frame.filter(pl.col("position") <= until)
+        frames.append(frame)
+    return frames
+
+
+def _lazy(place: str, segment: Segment) -> pl.LazyFrame:
     frame = pl.scan_parquet(place).drop("bucket")
     if segment.position_shift:
         frame = frame.with_columns(pl.col("position") + segment.position_shift)
     if segment.recorded_us is not None:
         moment = pl.lit(segment.recorded_us, pl.Int64).cast(pl.Datetime("us", "UTC"))
         frame = frame.with_columns(moment.alias("recorded_at"))
-    if segment.first_position <= after:
-        frame = frame.filter(pl.col("position") > after)
-    if until is not None and segment.last_position > until:
-        frame = frame.filter(pl.col("position") <= until)
     return frame
 
 
@@ -131,9 +138,7 @@ def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
     if key is None:
         return []
     columns = ["position", "cart_id", "user_key"]
-    live = reader.segments(db)
-    places = reader.folder.locations(live)
-    frames = [_lazy(places[each.file], each, 0, None).select(columns) for each in live]
+    frames = [each.select(columns) for each in _frames(reader, reader.segments(db), 0, None)]
     tail = _frame(at_rest.from_journal(catalog.journal(db))).lazy().select(columns)
     mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == key)
     latest = mine.group_by("cart_id").agg(pl.col("position").max()).sort("position", descending=True).collect()

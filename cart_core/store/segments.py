@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from cart_core import schema
-from cart_core.errors import StoreCorrupt, StoreError
-from cart_core.store import layout
+from cart_core.errors import StoreCorrupt, StoreError, StoreReadOnly
+from cart_core.store import layout, upcasting
 from cart_core.store.at_rest import AT_REST
 from cart_core.store.catalog import Segment
 
@@ -59,7 +59,10 @@ class SegmentFolder:
         self._lock = threading.Lock()
 
     def locations(self, segments: Sequence[Segment]) -> dict[str, str]:
-        """Paths by the names of files, as DuckDB and Polars take them."""
+        """Paths by the names of files, as DuckDB and Polars take them. Raises StoreCorrupt where one is missing."""
+        for each in segments:
+            if not (self.folder / each.file).exists():
+                raise self._unreadable(each.file, FileNotFoundError())
         return {each.file: str(self.folder / each.file) for each in segments}
 
     def files(self) -> tuple[FileSystem, str]:
@@ -81,13 +84,17 @@ class SegmentFolder:
         places = pc.min_max(table["position"]).as_py()
         name = f"{places['min']:012d}-{uuid4().hex[:8]}.parquet"
         temporary = self.folder / f"{name}.tmp"
-        write_parquet(table, temporary)
-        with temporary.open("rb") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
-            os.fsync(written.fileno())
-        temporary.chmod(READ_ONLY)
-        size_bytes = temporary.stat().st_size
-        self._put(temporary, name)
+        try:
+            write_parquet(table, temporary)
+            with temporary.open("rb") as written:
+                digest = hashlib.file_digest(written, "sha256").hexdigest()
+                os.fsync(written.fileno())
+            temporary.chmod(READ_ONLY)
+            size_bytes = temporary.stat().st_size
+            self._put(temporary, name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _unwritable(f"segment {self.place}/{name}", error) from error
         times = pc.min_max(table["timestamp"].cast(pa.int64())).as_py()
         return Segment(
             file=name,
@@ -134,7 +141,7 @@ class SegmentFolder:
         metadata, _ = self._footer(segment)
         try:
             return self._parquet(segment, metadata=metadata, read_dictionary=list(encoded))
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise self._unreadable(segment.file, error) from error
 
     def checked(self, segment: Segment) -> pq.ParquetFile:
@@ -149,7 +156,7 @@ class SegmentFolder:
             return known
         try:
             metadata = self._parquet(segment).metadata
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise self._unreadable(segment.file, error) from error
         ends = np.cumsum([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)])
         with self._lock:
@@ -165,6 +172,8 @@ class SegmentFolder:
         """What it means that a file cannot be read."""
         if isinstance(error, FileNotFoundError):
             return StoreCorrupt(f"segment {self.place}/{file} is missing: restore it from a backup")
+        if isinstance(error, PermissionError):
+            return StoreReadOnly(f"segment {self.place}/{file} may not be read: check its permissions")
         return StoreCorrupt(f"segment {self.place}/{file} cannot be read: {error}")
 
     def digest(self, file: str) -> str:
@@ -215,10 +224,15 @@ class SegmentFolder:
         """
         names = list(columns) if columns is not None else AT_REST.names
         opened = self.open(segment, encoded)
+        current = upcasting.is_current(segment.schema_version)
+        stored = names if current else None
         try:
-            part = opened.read(columns=names) if groups is None else opened.read_row_groups(list(groups), columns=names)
-        except (pa.ArrowInvalid, OSError) as error:
+            part = (
+                opened.read(columns=stored) if groups is None else opened.read_row_groups(list(groups), columns=stored)
+            )
+        except (pa.ArrowException, OSError) as error:
             raise self._unreadable(segment.file, error) from error
+        part = part if current else upcasting.upcast(part, segment.schema_version)
         wanted = stored_schema(names, encoded)
         return part if part.schema.equals(wanted) else part.select(names).cast(wanted)
 
@@ -263,6 +277,15 @@ def overlaid(table: pa.Table, segment: Segment) -> pa.Table:
 def empty(columns: Sequence[str] | None = None) -> pa.Table:
     """A table of AT_REST (or some of its columns) without rows."""
     return AT_REST.empty_table().select(list(columns) if columns is not None else AT_REST.names)
+
+
+def _unwritable(what: str, error: OSError) -> StoreError:
+    """Why a file could not be written; nothing named it yet, so nothing changed."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, PermissionError):
+        return StoreReadOnly(f"{what} may not be written: check the permissions of its folder")
+    return StoreError(f"{what} cannot be written ({error}); the store is as it was: make room and try again")
 
 
 def sync_folder(folder: Path) -> None:

@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS segments (
     size_bytes {int} NOT NULL, sha256 TEXT NOT NULL,
     min_timestamp {int} NOT NULL, max_timestamp {int} NOT NULL,
     position_shift {int} NOT NULL, recorded_at {int},
-    retired_at {int}
+    retired_at {int},
+    schema_version {int} NOT NULL DEFAULT 1
 );
 CREATE TABLE IF NOT EXISTS batches (
     batch {int} PRIMARY KEY,
@@ -41,3 +42,11 @@ CREATE TABLE IF NOT EXISTS batches (
     journal_anchor {blob}
 );
 """
+
+SCHEMA_VERSION = 2
+"""The version of these tables, and of the columns of segments that are written under them."""
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: ("ALTER TABLE segments ADD COLUMN schema_version {int} NOT NULL DEFAULT 1",),
+}
+"""What makes tables of one version those of the next; what segments hold is upcast where it is read."""

@@ -8,6 +8,7 @@ import pytest
 
 from cart_core import rules
 from cart_core.store import CartStore
+from cart_core.store.tables import SCHEMA_VERSION
 from tests.cart_core.store.builders import MORE_MUGS, life, named
 from tests.cart_core.store.conftest import SteppingClock
 
@@ -42,7 +43,7 @@ def test_figures_are_those_of_the_files(durable: CartStore, ticking: SteppingClo
     assert found["segment_bytes"] + found["retired_bytes"] == sum(sizes)
     assert found["bytes_per_event"] == round(found["segment_bytes"] / 10, 1)
     assert found["last_sealed_at"] == rules.format_time(sealed_at)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == SCHEMA_VERSION
 
 
 @pytest.mark.parametrize("damaged", [False, True])
