@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial, wraps
 from typing import Any
 
@@ -15,11 +15,13 @@ import polars as pl
 
 from cart_core import rules
 from pipelines.defs.alerts import alert_on_failure
+from pipelines.defs.runs.jobs import HOURLY_GROUPS
 from pipelines.defs.shop import Shop, Terms
 from pipelines.tables import TABLES, ids_as_text
 
 OWNERS = ["team:shop-data"]
 RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL)
+HOURLY_FRESH_H, DAILY_FRESH_H = 3, 26
 PREVIEW_ROWS = 5
 PREVIEW_CHARS = 40
 FIRST_DAY = "2015-01-01"
@@ -104,7 +106,14 @@ def specified(name: str, described: str, group: str, deps: Sequence[str]) -> dg.
         kinds={"parquet", "polars"},
         tags={"topic": group},
         owners=OWNERS,
+        freshness_policy=freshness(group),
     )
+
+
+def freshness(group: str) -> dg.FreshnessPolicy:
+    """How old a table may become: an hour's may miss one run, a night's none."""
+    hours = HOURLY_FRESH_H if group in HOURLY_GROUPS else DAILY_FRESH_H
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours))
 
 
 def days_of(name: str) -> dg.AssetsDefinition:
@@ -152,6 +161,7 @@ def derived(
         last = store.position()
     with no_second_try():
         found = {name: _as_derived(each) for name, each in derive(shop.up_to(last), terms, as_of).items()}
+        before = {name: _position_of(shop, name) for name in found}
         positions = {name: last if each.position is None else each.position for name, each in found.items()}
         about = {"as_of": rules.format_time(as_of), **terms.noted()}
         paths = {
@@ -166,6 +176,8 @@ def derived(
                 "preview": dg.MetadataValue.md(preview(each.frame)),
                 "as_of": dg.MetadataValue.timestamp(as_of),
                 "position": positions[name],
+                "events_since_last": positions[name] - before[name],
+                "recomputed": f"all {each.frame.height:,} rows, from {positions[name]:,} events",
                 "seconds": round(time.perf_counter() - began, 3),
                 "file": dg.MetadataValue.path(str(paths[name])),
                 **each.told,
@@ -208,6 +220,11 @@ def _cell(value: object) -> str:
     text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     text = text.replace("|", "\\|").replace("\n", " ")
     return text if len(text) <= PREVIEW_CHARS else text[: PREVIEW_CHARS - 3] + "..."
+
+
+def _position_of(shop: Shop, name: str) -> int:
+    """The position of the last event behind a table as it stands; 0 where it was never derived."""
+    return int(shop.notes(name).get("position", 0)) if shop.has_table(name) else 0
 
 
 def _as_derived(found: pl.DataFrame | Derived) -> Derived:

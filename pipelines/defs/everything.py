@@ -24,8 +24,8 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=assets(),
         asset_checks=checks(),
-        jobs=[jobs.refresh, jobs.nightly, backfill()],
-        schedules=[schedules.hourly, schedules.daily],
+        jobs=[jobs.refresh, jobs.nightly, jobs.weekly, backfill()],
+        schedules=[schedules.hourly, schedules.daily, schedules.by_week],
         sensors=[sensors.dropped_files],
         resources=resources(),
         executor=dg.in_process_executor,

@@ -13,6 +13,7 @@ import dagster as dg
 from cart_core import rules
 from cart_core.errors import CartError
 from pipelines.defs import everything
+from pipelines.defs.runs.jobs import WEEK
 from pipelines.defs.shop import Shop, Terms
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -42,7 +43,7 @@ def refresh(folder: Path, as_of: datetime | None = None, only: Sequence[str] | N
     with dg.DagsterInstance.ephemeral(settings=SETTINGS) as instance:
         done = dg.materialize(
             [*everything.assets(), *everything.checks()],
-            selection=dg.AssetSelection.assets(*only) if only is not None else None,
+            selection=dg.AssetSelection.assets(*only) if only is not None else dg.AssetSelection.all() - WEEK,
             instance=instance,
             resources={**everything.resources(), "shop": Shop(store=str(folder)), "terms": terms},
             run_config=QUIET,

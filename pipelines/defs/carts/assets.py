@@ -1,5 +1,6 @@
 """Carts as the fold of their events, and the orders that do not add up."""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,7 @@ ABOUT = "Every cart and every live line as all events make them; only carts that
 )
 def carts(shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
     """Bring carts and lines up to the store's last event."""
+    began = time.perf_counter()
     with shop.events() as store:
         done: Refreshed = engine(terms.engine).refresh(store, shop.derived)
     for name in KEPT:
@@ -39,9 +41,10 @@ def carts(shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
                 "dagster/row_count": rows.select(pl.len()).collect().item(),
                 "preview": dg.MetadataValue.md(preview(rows.head().collect())),
                 "position": done.position,
-                "events_read": done.events,
-                "parts_written": f"{done.parts_written} of {done.parts}",
+                "events_since_last": done.events,
+                "recomputed": f"{done.parts_written} of {done.parts} parts, from {done.events:,} events",
                 "rebuilt": done.rebuilt,
+                "seconds": round(time.perf_counter() - began, 3),
             },
         )
 

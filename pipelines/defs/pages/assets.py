@@ -1,21 +1,22 @@
 """What people look at: the headline figures and the report, from whatever tables stand."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from pipelines.dashboard import report as pages
+from pipelines.dashboard.source import SHOWN
 from pipelines.defs.alerts import alert_on_failure
 from pipelines.defs.deriving import OWNERS, RETRIES, table
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive.headline import Sources
 from pipelines.derive.headline import headline as headline_of
 
-GROUP = "pages"
+GROUP, WEEKLY = "pages", "weekly"
 SOURCES = ("carts", "cart_cohorts", "abandonment_daily", "recovery_candidates")
-SHOWN = ("headline", "funnel_steps", "funnel_daily", "abandonment_hourly", "recovery_lift")
 
 
 @table("headline", group=GROUP, deps=SOURCES)
@@ -33,3 +34,18 @@ def report(shop: Shop) -> dg.MaterializeResult[Any]:
     """One HTML file that stands alone: funnel, silences, candidates, coupons, experiments, freshness."""
     path = pages.write(shop.derived)
     return dg.MaterializeResult(metadata={"file": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})
+
+
+@dg.asset(
+    group_name=WEEKLY, deps=[*SHOWN, "recovery_candidates"], kinds={"html"}, owners=OWNERS, pool="weekly_report",
+    retry_policy=RETRIES, hooks={alert_on_failure}, tags={"topic": GROUP},
+)  # fmt: skip
+def weekly_report(context: dg.AssetExecutionContext, shop: Shop, terms: Terms) -> dg.MaterializeResult[Any]:
+    """The report of a week, kept under reports/ by the day it was due: one HTML file, small enough for a mail."""
+    path = pages.write(shop.derived, weekly_path(shop.folder, terms.moment(context)))
+    return dg.MaterializeResult(metadata={"file": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})
+
+
+def weekly_path(folder: Path, as_of: datetime) -> Path:
+    """Where the report of the week that ends at a moment stands."""
+    return folder / "reports" / f"report-{as_of:%Y-%m-%d}.html"

@@ -31,6 +31,14 @@ def nobody_is_written_to_without_consent(shop: Shop) -> pl.DataFrame:
 
 
 @invariant("recovery_candidates")
+def silences_are_fresh(shop: Shop) -> pl.DataFrame:
+    """The candidates and the silences they come from are as of one moment, so that nobody is written to late."""
+    names = ("abandonment_episodes", "recovery_candidates")
+    told = pl.DataFrame({"table": names, "as_of": [shop.notes(name).get("as_of") for name in names]})
+    return told.filter(pl.col("as_of").n_unique() > 1)
+
+
+@invariant("recovery_candidates")
 def every_no_has_its_reason(shop: Shop) -> pl.DataFrame:
     """A candidate is eligible exactly where no reason stands against it."""
     return shop.table("recovery_candidates").filter(pl.col("eligible") != (pl.col("reasons").list.len() == 0))

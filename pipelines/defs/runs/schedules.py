@@ -1,12 +1,13 @@
-"""The clock: jobs that run by the hour and by the night, each as of the moment it was due."""
+"""The clock: jobs that run by the hour, the night and the week, each as of the moment it was due."""
 
 import dagster as dg
 
 from cart_core import rules
-from pipelines.defs.runs.jobs import nightly, refresh
+from pipelines.defs.runs.jobs import nightly, refresh, weekly
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 HOURLY = "Five past every hour: what changes by the hour, as of that moment."
+WEEKLY = "Half past six on Mondays, UTC: the report of the week, as of that moment."
 DAILY = "Half past midnight UTC: every table, as of that moment."
 
 
@@ -19,6 +20,12 @@ def hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 @dg.schedule(job=nightly, cron_schedule="30 0 * * *", default_status=RUNNING, description=DAILY)
 def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Ask for a run of everything."""
+    return _as_of(context)
+
+
+@dg.schedule(job=weekly, cron_schedule="30 6 * * 1", default_status=RUNNING, description=WEEKLY)
+def by_week(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Ask for the report of the week that is over."""
     return _as_of(context)
 
 

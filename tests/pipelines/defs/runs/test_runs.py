@@ -9,14 +9,21 @@ import dagster as dg
 import pytest
 import yaml
 
+from pipelines.dashboard.report import render
+from pipelines.dashboard.source import load
 from pipelines.definitions import defs
 from pipelines.defs import everything
 from pipelines.defs.deriving import DERIVES
 from pipelines.defs.events import inbox
+from pipelines.defs.in_process import QUIET, SETTINGS
+from pipelines.defs.pages.assets import SHOWN, weekly_report
+from pipelines.defs.pages.checks import reports_fit_a_mail
 from pipelines.defs.runs import jobs, schedules, sensors
-from pipelines.defs.shop import Shop
+from pipelines.defs.shop import Shop, Terms
+from pipelines.files import write_table
 from tests.builders import NOON
 from tests.conftest import REPOSITORY
+from tests.pipelines.dashboard.shop_tables import headline
 
 DUE = datetime(2026, 1, 31, 9, 5, tzinfo=UTC)
 
@@ -27,7 +34,7 @@ def repository() -> dg.RepositoryDefinition:
     return defs.get_repository_def()
 
 
-@pytest.mark.parametrize("schedule", [schedules.hourly, schedules.daily])
+@pytest.mark.parametrize("schedule", [schedules.hourly, schedules.daily, schedules.by_week])
 def test_a_schedule_runs_as_of_the_moment_it_was_due(schedule):
     """The moment is that of the schedule, however late the run starts, and the same tick starts one run only."""
     context = dg.build_schedule_context(scheduled_execution_time=DUE)
@@ -38,7 +45,9 @@ def test_a_schedule_runs_as_of_the_moment_it_was_due(schedule):
 
 def test_schedules_and_the_sensor_run_unless_somebody_stops_them():
     """After `dg dev` nothing has to be switched on."""
-    assert {each.default_status for each in (schedules.hourly, schedules.daily)} == {dg.DefaultScheduleStatus.RUNNING}
+    clocks = (schedules.hourly, schedules.daily, schedules.by_week)
+    assert {each.default_status for each in clocks} == {dg.DefaultScheduleStatus.RUNNING}
+    assert [each.cron_schedule for each in clocks] == ["5 * * * *", "30 0 * * *", "30 6 * * 1"]
     assert sensors.dropped_files.default_status == dg.DefaultSensorStatus.RUNNING
 
 
@@ -86,7 +95,37 @@ def test_the_hour_leaves_out_what_can_wait(repository):
     hourly, nightly = keys_of(repository, "refresh"), keys_of(repository, "nightly")
     assert {"events", "carts", "abandonment_episodes", "recovery_candidates", "headline"} <= hourly
     assert not hourly & {"segments", "experiment_results", "restatements", "overcharges"}
-    assert nightly == {key.to_user_string() for each in everything.assets() for key in each.keys}
+    every = {key.to_user_string() for each in everything.assets() for key in each.keys}
+    assert nightly == every - {"weekly_report"}
+
+
+def test_the_weeks_report_is_of_tables_of_its_own_moment(repository):
+    """The weekly job derives what the report shows before it writes it; nothing else writes it."""
+    week = keys_of(repository, "weekly")
+    assert {"weekly_report", *SHOWN} <= week
+    assert "weekly_report" not in keys_of(repository, "refresh")
+
+
+def test_a_weeks_report_is_kept_by_its_day(tmp_path):
+    """The file under reports/ is the report of the tables as they stand; one that fits no mail is found."""
+    shop = Shop(store=str(tmp_path))
+    write_table(shop.derived, "headline", headline())
+    with dg.DagsterInstance.ephemeral(settings=SETTINGS) as instance:
+        done = dg.materialize(
+            [weekly_report],
+            instance=instance,
+            resources={**everything.resources(), "shop": shop, "terms": Terms(as_of="2026-02-02T06:30:00Z")},
+            run_config=QUIET,
+        )
+    place = tmp_path / "reports" / "report-2026-02-02.html"
+    assert done.success
+    assert place.read_text("utf-8") == render(load(shop.derived))
+    assert reports_fit_a_mail(shop).passed
+    place.with_name("report-2026-02-09.html").write_text(
+        place.read_text("utf-8") + '<img src="https://elsewhere.test/x">'
+    )
+    place.with_name("report-2026-02-16.html").write_text("x" * 1_000_000)
+    assert reports_fit_a_mail(shop).metadata["offending_rows"].value == 2
 
 
 def test_the_backfill_is_of_days_in_one_run(repository):
@@ -133,7 +172,8 @@ def test_everything_runs_in_one_process(repository):
 
 def test_jobs_say_what_they_do():
     """Each job, schedule and sensor has a description."""
-    told = [jobs.refresh, jobs.nightly, everything.backfill(), schedules.hourly, schedules.daily, sensors.dropped_files]
+    told = [jobs.refresh, jobs.nightly, jobs.weekly, everything.backfill(), schedules.hourly, schedules.daily]
+    told += [schedules.by_week, sensors.dropped_files]
     assert all(each.description for each in told)
 
 

@@ -1,0 +1,1 @@
+"""What every table promises in pipelines/tables, checked as it stands on disk."""
