@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ class IndexCache:
 
     def keep(self, segment: Segment, laid_out: pa.Table) -> None:
         """Write the index of a segment whose rows are at hand in the order of its file."""
-        _write(build(laid_out), self._path(segment.file))
+        self._keep(build(laid_out), segment)
 
     def forget(self, file: str) -> None:
         """Drop the index of a file that is gone."""
@@ -148,8 +149,13 @@ class IndexCache:
             return _read(path, segment)
         except (OSError, ValueError):
             index = build(self._segments.read(segment, ["cart_id", "version", "event_id"]))
-            _write(index, path)
+            self._keep(index, segment)
             return index
+
+    def _keep(self, index: SegmentIndex, segment: Segment) -> None:
+        """Write an index where that is allowed and there is room; it can be made again at any time."""
+        with suppress(OSError):
+            _write(index, self._path(segment.file))
 
 
 FIELDS = (
@@ -168,14 +174,18 @@ MAGIC = b"cartidx2"
 def _write(index: SegmentIndex, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
-    with temporary.open("wb") as out:
-        out.write(np.array([(MAGIC, len(index.cart_key), len(index.event_key))], HEADER).tobytes())
-        for name, kind in FIELDS:
-            part = np.ascontiguousarray(getattr(index, name), kind).tobytes()
-            out.write(part + b"\0" * (-len(part) % 8))
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as out:
+            out.write(np.array([(MAGIC, len(index.cart_key), len(index.event_key))], HEADER).tobytes())
+            for name, kind in FIELDS:
+                part = np.ascontiguousarray(getattr(index, name), kind).tobytes()
+                out.write(part + b"\0" * (-len(part) % 8))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path, segment: Segment) -> SegmentIndex:

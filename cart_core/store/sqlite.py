@@ -142,4 +142,6 @@ def _error(place: str, error: sqlite3.Error) -> StoreError:
         return StoreReadOnly(f"{place}: the catalog may not be opened or written ({text}): check its permissions")
     if "malformed" in text or "not a database" in text or "disk image" in text:
         return StoreCorrupt(f"{place}: the catalog is damaged ({text}): restore it from a backup")
+    if "full" in text or "disk I/O" in text:
+        return StoreError(f"{place}: cannot be written ({text}); the store is as it was: make room and try again")
     return StoreError(f"{place}: {text}")
