@@ -72,6 +72,12 @@ class Server:
         query = "&".join(f"{name}={value}" for name, value in options.items())
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}" + (f"?{query}" if query else "")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which the programs of PostgreSQL and ``postgresql:///database`` find this server."""
+        found = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "postgres"}
+        return found | {"PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}"}
+
     def fresh(self) -> str:
         """The address of a store that is not there yet."""
         return self.url(schema=f"store_{uuid4().hex[:12]}")

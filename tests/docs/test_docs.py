@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import postgres
 from tests.conftest import REPOSITORY
 from tests.docs.blocks import WrongBlock, blocks, matches, run
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 WITH_BLOCKS = [path for path in DOCUMENTS if blocks(path.read_text(encoding="utf-8"))]
+
+NEEDS_SERVER = "postgresql:///"
+"""What a document writes that is run with a PostgreSQL server to be found in the environment."""
 
 
 def test_the_readme_is_run():
@@ -23,6 +27,9 @@ def test_the_readme_is_run():
 def test_a_document_does_what_it_says(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """From top to bottom in an empty folder, each block gives the output that stands below it."""
     monkeypatch.chdir(tmp_path)
+    if any(NEEDS_SERVER in block.text for block in blocks(path.read_text(encoding="utf-8"))):
+        for name, value in postgres.server().environment.items():
+            monkeypatch.setenv(name, value)
     assert run(path.read_text(encoding="utf-8"), path.name, tmp_path) > 0
 
 
