@@ -117,10 +117,10 @@ def _test_of(metric: Metric, covariates: Sequence[str], alpha: float) -> Any:
 
 
 def _analysed(analysis: Any, control: Aggregates, treatment: Aggregates) -> Any:
-    """The analysis, or None where a mean is so near to 0 that its relative interval has no bounds in floats."""
+    """The analysis, or None where floats have none: a mean too near to 0, or a variance rounded below it."""
     try:
         return analysis.analyze_aggregates(control, treatment)
-    except (OverflowError, ZeroDivisionError):
+    except (OverflowError, ZeroDivisionError, ValueError):
         return None
 
 
