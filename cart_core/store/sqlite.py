@@ -15,7 +15,13 @@ from cart_core.store import catalog
 from cart_core.store.catalog import Catalog
 
 BUSY_TIMEOUT_S = 30.0
-TYPES = {"int": "INTEGER", "blob": "BLOB", "real": "REAL", "serial": "INTEGER PRIMARY KEY AUTOINCREMENT"}
+TYPES = {
+    "int": "INTEGER",
+    "blob": "BLOB",
+    "real": "REAL",
+    "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "one_user": "UNIQUE (user_id)",
+}
 COVERED = (
     "EXISTS (SELECT 1 FROM segments WHERE retired_at IS NULL "
     "AND first_position <= OLD.position AND last_position >= OLD.position)"

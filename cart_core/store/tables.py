@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS state (
     position {int} NOT NULL, recorded_at {int} NOT NULL, generation {int} NOT NULL, forgotten {int} NOT NULL,
     running_hash {blob} NOT NULL
 );
-CREATE TABLE IF NOT EXISTS users (user_key {serial}, user_id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS users (user_key {serial}, user_id TEXT NOT NULL, {one_user});
 CREATE TABLE IF NOT EXISTS journal (
     position {int} PRIMARY KEY,
     event_id {blob} NOT NULL UNIQUE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 import threading
 from datetime import timedelta
 
@@ -11,7 +13,7 @@ import pytest
 
 from cart_core import schema
 from cart_core.errors import ConcurrencyError, EventIdConflict, InvalidEvent, SourceError, VersionGap
-from cart_core.events import Envelope
+from cart_core.events import Envelope, ItemAdded
 from cart_core.projector import CartState, fold
 from cart_core.schema import EVENTS
 from cart_core.store import CartStore
@@ -324,6 +326,17 @@ def test_what_is_read_is_what_was_written(store: Store):
     assert [each.to_json() | {"recordedAt": None} for each in journal] == [
         each.to_json() | {"recordedAt": None} for each in batch
     ]
+
+
+def test_the_longest_texts_that_the_rules_allow_are_taken(store: Store):
+    """4,096 characters that no compression shortens, as a user's id, a product's id and name, and in metadata."""
+    rng = random.Random(1)
+    text = "".join(rng.choices("äöü€🛒" + string.ascii_letters + string.digits, k=4_096))
+    store.append(CART, [ItemAdded(text, text, 1, 1, "USD")], text, 0, metadata={"text": text})
+    store.append_many([envelope("other", 1, user=text)])
+    assert [each.user_id for each in store.read(CART)] == [text]
+    assert sorted(store.carts_of(text)) == sorted([CART, named("other")])
+    assert store.forget(text)
 
 
 def test_metadata_may_be_one_map_for_all_or_one_for_each(store: Store):
