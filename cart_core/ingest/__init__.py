@@ -24,10 +24,12 @@ from cart_core.ingest.events import EventImport
 from cart_core.ingest.report import ImportReport, Tally
 from cart_core.store.base import Store
 from cart_core.store.views import ViewStage
+from cart_core.telemetry import traced
 
 __all__ = ["ImportReport", "import_files"]
 
 
+@traced("import")
 def import_files(  # noqa: PLR0913 - the options of `cart import`, each named where it is given
     store: Store,
     source: str,
