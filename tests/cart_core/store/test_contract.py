@@ -332,7 +332,7 @@ def test_the_longest_texts_that_the_rules_allow_are_taken(store: Store):
     """4,096 characters that no compression shortens, as a user's id, a product's id and name, and in metadata."""
     rng = random.Random(1)
     text = "".join(rng.choices("äöü€🛒" + string.ascii_letters + string.digits, k=4_096))
-    store.append(CART, [ItemAdded(text, text, 1, 1, "USD")], text, 0, metadata={"text": text})
+    store.append(CART, [ItemAdded(text, text, 1, 1, "USD")], text, 0, metadata={"text": text[::-1]})
     store.append_many([envelope("other", 1, user=text)])
     assert [each.user_id for each in store.read(CART)] == [text]
     assert sorted(store.carts_of(text)) == sorted([CART, named("other")])
