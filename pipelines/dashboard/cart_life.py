@@ -72,7 +72,7 @@ def detail(envelope: Envelope, names: Mapping[str, str]) -> str:
             old, new = words.money(updated.old_price_cents), words.money(updated.new_price_cents)
             told = f"{_name(names, updated.product_id)} from {old} to {new} ({updated.reason})"
         case CouponApplied() as applied:
-            told = f"{applied.coupon_code}: {discount(applied.discount_type, applied.discount_value)}"
+            told = f"{applied.coupon_code}: {taken_off(applied.discount_type, applied.discount_value)}"
         case CouponRemoved() as gone:
             told = gone.coupon_code + (f" ({gone.reason})" if gone.reason else "")
         case CheckoutCompleted() as completed:
@@ -82,7 +82,7 @@ def detail(envelope: Envelope, names: Mapping[str, str]) -> str:
     return told
 
 
-def discount(kind_of: str, value: float) -> str:
+def taken_off(kind_of: str, value: float) -> str:
     """What a coupon takes off, in words."""
     return f"{value:g} % off" if kind_of == "percentage" else f"{words.money(value)} off"
 
@@ -104,7 +104,7 @@ def state(cart: CartState) -> str:
     labels = {"product": "Product", "quantity": "Pieces", "price": "Price now", "when": "When added", "sum": "Sum"}
     numbers = ("quantity", "price", "when", "sum")
     coupons = "".join(
-        f' <span class="pill good">{escape(each.code)}: {discount(each.discount_type, each.discount_value)}</span>'
+        f' <span class="pill good">{escape(each.code)}: {taken_off(each.discount_type, each.discount_value)}</span>'
         for each in cart.coupons
     )
     amounts = (cart.subtotal_cents, cart.discount_cents, cart.total_cents)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 
@@ -193,3 +195,84 @@ def shop(**changed: pl.DataFrame | None) -> Source:
     }
     kept = {name: frame for name, frame in (tables | changed).items() if frame is not None}
     return Source(kept, dict.fromkeys(kept, NOTES))
+
+
+def cohorts(days: int = 20, immature: int = 8) -> pl.DataFrame:
+    """Fifty carts begun each day, 40 of them left at least once and 15 checked out."""
+    row = {"idle_s": 3600, "carts": 50, "abandoned": 40, "checked_out": 15}
+    rates = {"abandonment_rate": 0.8, "checkout_rate": 0.3}
+    return rows_of(
+        "cart_cohorts",
+        [row | rates | {"date": FIRST_DAY + timedelta(day), "mature": day < days - immature} for day in range(days)],
+    )
+
+
+def by_weekday() -> pl.DataFrame:
+    """The funnel of everybody, and that of those who began on a Monday (1) and on a Sunday (7)."""
+    groups = [
+        funnel_steps().with_columns(
+            breakdown=pl.lit("weekday"), breakdown_value=pl.lit(value), rate=pl.col("rate") * part
+        )
+        for value, part in (("1", 0.5), ("7", 0.9))
+    ]
+    return pl.concat([funnel_steps(), *groups])
+
+
+def funnel_times() -> pl.DataFrame:
+    """Of those who added, three quarters did within a minute of the view."""
+    row = {"funnel": "user", "from_step": 0, "to_step": 1}
+    return rows_of(
+        "funnel_times",
+        [
+            row | {"from_s": 0.0, "to_s": 60.0, "converted": 600, "share": 0.75},
+            row | {"from_s": 60.0, "to_s": float("inf"), "converted": 200, "share": 0.25},
+        ],
+    )
+
+
+def experiment_daily() -> pl.DataFrame:
+    """The effect on conversion over three days."""
+    row = {"experiment": "free_shipping", "metric": "conversion", "arm": "B", "effect_abs": 0.02}
+    bounds = {"abs_low": 0.01, "abs_high": 0.03, "always_low": -0.05, "always_high": 0.09, "always_p": 0.4}
+    return rows_of(
+        "experiment_daily", [row | bounds | {"date": FIRST_DAY + timedelta(day)} for day in range(3)]
+    )  # fmt: skip
+
+
+def lift() -> pl.DataFrame:
+    """A campaign that 30 of 100 shoppers bought in, against 10 of 50 in the holdout."""
+    row = {"campaign": "recovery", "treatment_users": 100, "holdout_users": 50, "treatment_recovered": 30}
+    row |= {"holdout_recovered": 10, "treatment_rate": 0.3, "holdout_rate": 0.2, "lift_abs": 0.1, "lift_low": -0.05}
+    return rows_of("recovery_lift", [row | {"lift_high": 0.25, "p_value": 0.2, "incremental_orders": 10.0}])
+
+
+def folder_of(derived: Path, **changed: pl.DataFrame | None) -> Path:
+    """A folder with every table that a page shows, some exchanged; None leaves a table out."""
+    more = {
+        "cart_cohorts": cohorts(),
+        "funnel_steps": by_weekday(),
+        "funnel_times": funnel_times(),
+        "experiment_daily": experiment_daily(),
+        "recovery_lift": lift(),
+    }
+    derived.mkdir(parents=True, exist_ok=True)
+    for name, frame in shop(**(more | changed)).tables.items():
+        frame.write_parquet(derived / f"{name}.parquet", metadata=NOTES)
+    return derived
+
+
+def one_cart(identity: str) -> pl.DataFrame:
+    """One order of shopper u1."""
+    row = {"cart_id": UUID(identity).bytes, "user_id": "u1", "status": "checked_out", "order_id": "order-7"}
+    row |= {"version": 6, "first_event_at": AS_OF, "last_event_at": AS_OF, "currency": "USD", "total_cents": 5220}
+    return rows_of("carts", [row])
+
+
+def parts_of(table: str, key: str, column: str | None) -> tuple[dict[str, object], pl.DataFrame]:
+    """A figure taken apart: two carts, worth 1 each; a column is told in the first part's name."""
+    parts = [
+        {"what": f"cart {column}", "cart_id": "7f9c24e5-2f0b-4c1e-9d3a-000000000001", "user_id": "u1", "value": 1},
+        {"what": "cart", "cart_id": "7f9c24e5-2f0b-4c1e-9d3a-000000000002", "user_id": None, "value": 1},
+    ]
+    frame = pl.DataFrame([{**each, "at": AS_OF, "version": 1} for each in parts])
+    return {TABLES[table].key[0]: key, "value": 2.0}, frame
