@@ -13,6 +13,7 @@ CartError
     ├── StoreBusy (TimeoutError)      another writer held the catalog too long
     ├── StoreReadOnly (PermissionError)
     ├── StoreCorrupt                  a file is missing, torn or altered
+    ├── StillNamed                    a person was forgotten, but their id stands where it cannot be taken out
     ├── StoreUnreachable (ConnectionError)  a server that keeps a part of the store does not answer
     └── StoreTooNew                   written by a later version of this package
 """
@@ -158,6 +159,20 @@ class StoreCorrupt(StoreError):
 
 class StoreUnreachable(StoreError, ConnectionError):
     """A server that keeps a part of the store does not answer; what was acknowledged is safe there."""
+
+
+class StillNamed(StoreError):
+    """A person was forgotten, but their id stands where it cannot be taken out: in events, or in files.
+
+    ``positions`` are those of events, which never change; ``files`` are of kinds that nobody knows how to clean.
+    """
+
+    def __init__(self, positions: list[int], files: list[str]) -> None:
+        self.positions = positions
+        self.files = files
+        places = [f"{len(positions)} events, first at position {positions[0]}"] if positions else []
+        told = "; ".join([*places, *files])
+        super().__init__(f"the link is erased, but the id still stands in metadata, order ids or files: {told}")
 
 
 class StoreTooNew(StoreError):

@@ -3,85 +3,104 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from cart_core.store.traces import Traces, clean_json, clean_lines, clean_parquet, holds
 
-from cart_core.store.at_rest import FORGOTTEN
+WITHOUT_USERS = ("catalog.sqlite", "store.toml", "decided.sqlite", "verified.json")
+"""What holds no user id by construction, or is the shop's own setting; the catalog is erased by its own means."""
 
-KEPT_ELSEWHERE = ("segments", "cache")
-LINE_FILES = (".jsonl", ".csv", ".txt")
-WHOLE_FILES = (".html", ".json")
+CACHES_WITHOUT_USERS = ("index", "copies")
+LINE_FILES = (".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".log")
+LEFTOVER = re.compile(r"(?:import|views)-(\d+)-")
+
+Cleaner = Callable[[Path, Path, Traces], bool]
 
 
-def scrub(home: Path, user_id: str, pseudonym: int, segments: Path) -> list[Path]:
-    """Take a user id out of every file of a store's folder but its ``segments``; returns the files that changed.
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """Files that were cleaned or removed, and files that still hold the id since nobody knows how to clean them."""
 
-    In Parquet files the id becomes the pseudonym, and rows that hold it inside lists or structures go. Lines of
-    text files that hold it go; pages and documents that hold it go whole, as the next run makes them again.
-    Each file is replaced in one step.
+    changed: list[Path] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
+
+
+def scrub(home: Path, traces: Traces, segments: Path) -> Scrubbed:
+    """Take a user id out of every file of a store's folder but its ``segments``, which hold none.
+
+    In tables the id becomes the pseudonym. Lines of text files that hold it go, gzipped or not, and so do entries of
+    lists in JSON documents; pages that hold it go whole, as the next run makes them again. Carts and lines kept for
+    queries go, and what dead imports left. Each file is replaced in one step.
     """
     home, segments = home.absolute(), segments.absolute()
-    changed = []
+    shutil.rmtree(home / "cache" / "projection", ignore_errors=True)
+    _drop_leftovers(home / "cache")
+    done = Scrubbed()
     for path in sorted(each for each in home.rglob("*") if each.is_file() and not each.is_symlink()):
-        kept = path.parent == segments or path.relative_to(home).parts[0] in KEPT_ELSEWHERE
-        if kept or path.name.startswith("catalog.sqlite"):
+        if path.parent == segments or _is_without_users(path.relative_to(home)):
             continue
-        if path.suffix == ".parquet":
-            done = _scrub_parquet(path, user_id, f"{FORGOTTEN}{pseudonym}")
-        elif path.suffix in LINE_FILES:
-            done = _scrub_lines(path, user_id.encode())
+        if _clean(path, traces):
+            done.changed.append(path)
+        elif _cleaner(path) is None and holds(path, traces):
+            done.left.append(path)
+    return done
+
+
+def _is_without_users(path: Path) -> bool:
+    if path.name.startswith(WITHOUT_USERS):
+        return True
+    return len(path.parts) > 1 and (
+        path.parts[0] == "segments" or (path.parts[0] == "cache" and path.parts[1] in CACHES_WITHOUT_USERS)
+    )
+
+
+def _cleaner(path: Path) -> Cleaner | None:
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix in LINE_FILES:
+        return clean_lines
+    return {".parquet": clean_parquet, ".json": clean_json, ".html": _clean_page}.get(suffix)
+
+
+def _clean(path: Path, traces: Traces) -> bool:
+    """Take the id out of one file; False where it did not hold it, or nobody knows how."""
+    cleaner = _cleaner(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        if cleaner is None or not cleaner(path, temporary, traces):
+            return False
+        if temporary.exists():
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
         else:
-            done = path.suffix in WHOLE_FILES and _remove(path, user_id.encode())
-        changed += [path] if done else []
-    return changed
+            path.unlink()
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _scrub_parquet(path: Path, user_id: str, pseudonym: str) -> bool:
-    table = pq.read_table(path)
-    scrubbed = table
-    for place, field in enumerate(table.schema):
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            hit = pc.fill_null(pc.equal(scrubbed[place], user_id), False)
-            if pc.any(hit).as_py():
-                column = pc.if_else(hit, pa.scalar(pseudonym, field.type), scrubbed[place])
-                scrubbed = scrubbed.set_column(place, field, column)
-        elif pa.types.is_nested(field.type):
-            hit = [user_id in str(each) for each in scrubbed[place].to_pylist()]
-            if any(hit):
-                scrubbed = scrubbed.filter(pa.array([not each for each in hit]))
-    if scrubbed is table:
+def _clean_page(path: Path, _target: Path, traces: Traces) -> bool:
+    return holds(path, traces)
+
+
+def _drop_leftovers(cache: Path) -> None:
+    """Remove what imports that are dead left behind."""
+    for path in cache.glob("*"):
+        found = LEFTOVER.match(path.name)
+        if found and not _is_running(int(found[1])):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
-    temporary = _beside(path)
-    pq.write_table(scrubbed, temporary)
-    os.replace(temporary, path)
+    except OSError:
+        return True
     return True
-
-
-def _scrub_lines(path: Path, user_id: bytes) -> bool:
-    temporary, dropped = _beside(path), False
-    with path.open("rb") as old, temporary.open("wb") as new:
-        for line in old:
-            if user_id in line:
-                dropped = True
-            else:
-                new.write(line)
-    if dropped:
-        os.replace(temporary, path)
-    else:
-        temporary.unlink()
-    return dropped
-
-
-def _remove(path: Path, user_id: bytes) -> bool:
-    if user_id not in path.read_bytes():
-        return False
-    path.unlink()
-    return True
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")

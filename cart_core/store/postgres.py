@@ -27,6 +27,7 @@ from cart_core.errors import (
 from cart_core.store import catalog
 from cart_core.store.catalog import Catalog
 from cart_core.store.pool import Pool, Raw
+from cart_core.store.tables import SCHEMA_VERSION
 
 SCHEMES = ("postgresql://", "postgres://")
 SCHEMA = "cart_store"
@@ -246,7 +247,7 @@ class PostgresCatalog(Catalog):
     def _find(self, *, create: bool) -> None:
         with self.reading() as db:
             laid = _has_tables(db, ("meta",))
-            behind = laid and catalog.check_version(db) < catalog.SCHEMA_VERSION
+            behind = laid and catalog.check_version(db) < SCHEMA_VERSION
         if not laid and not create:
             raise StoreNotFound(f"{self.place}: there is no store in this database: import something into it first")
         if not laid or behind:

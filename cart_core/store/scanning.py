@@ -14,6 +14,7 @@ from cart_core.schema import EVENTS
 from cart_core.store import at_rest, catalog, sweep, upcasting
 from cart_core.store.catalog import Connection, Segment
 from cart_core.store.reader import Reader
+from cart_core.store.traces import Traces
 
 SORTED_ROWS = 100_000
 
@@ -143,3 +144,13 @@ def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
     mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == key)
     latest = mine.group_by("cart_id").agg(pl.col("position").max()).sort("position", descending=True).collect()
     return [str(UUID(bytes=each)) for each in latest["cart_id"]]
+
+
+def events_naming(db: Connection, reader: Reader, user_key: int, traces: Traces) -> list[int]:
+    """The positions of a user's events whose metadata or order id holds the user's id, ascending."""
+    columns = ["position", "user_key", "order_id", "metadata"]
+    frames = [each.select(columns) for each in _frames(reader, reader.segments(db), 0, None)]
+    tail = _frame(at_rest.from_journal(catalog.journal(db))).lazy().select(columns)
+    mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == user_key)
+    rows = mine.select("position", "order_id", "metadata").collect().rows()
+    return sorted(position for position, *told in rows if traces.in_value(told))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from cart_core import schema
+from cart_core.errors import StillNamed
 from cart_core.events import Envelope
 from cart_core.projector import CartState
 from cart_core.store import catalog, opening
+from cart_core.store.at_rest import FORGOTTEN
 from cart_core.store.base import Clock, Store, check_moments, id_of
 from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
@@ -27,6 +28,7 @@ from cart_core.store.requests import Append
 from cart_core.store.results import Admission, Compacted, Published, Sealed, Verified
 from cart_core.store.segments import SegmentFolder
 from cart_core.store.writer import Answer, Writer
+from cart_core.telemetry import traced
 
 if TYPE_CHECKING:
     import duckdb
@@ -87,12 +89,15 @@ class CartStore(Store):
         home, found, folder = opening.opened(path, catalog, segments, create=create)
         return cls(home, found, folder, clock, journal_rows)
 
+    @traced("store.append")
     def _submit(self, request: Append) -> int:
         return self._writer.submit(request)
 
+    @traced("store.append_group")
     def _submit_all(self, group: Sequence[Append]) -> list[Answer]:
         return self._writer.submit_all(group)
 
+    @traced("store.append_many")
     def _admit(self, table: pa.Table, *, whole: bool) -> Admission:
         return self._bulk.admit(table, whole=whole)
 
@@ -196,12 +201,14 @@ class CartStore(Store):
         with self.catalog.reading() as db:
             return catalog.forgotten(db)
 
+    @traced("store.seal")
     def seal(self) -> Sealed:
         """Move the journal into segments; nothing that a reader sees changes, and a crash leaves before or after."""
         from cart_core.store import sealing
 
         return sealing.seal(self.catalog, self.folder, self.clock)
 
+    @traced("store.compact")
     def compact(self, grace: timedelta = GRACE) -> Compacted:
         """Rewrite small segments as large ones; nothing that a reader sees changes.
 
@@ -211,6 +218,7 @@ class CartStore(Store):
 
         return compaction.compact(self.catalog, self.folder, self.indexes, self.clock, grace)
 
+    @traced("store.publish")
     def publish(self) -> Published:
         """Make the Delta table beside the segments name exactly the live ones; nothing is copied.
 
@@ -249,18 +257,25 @@ class CartStore(Store):
         """Remove the link from a person to their events for good. Returns whether there was one.
 
         Events keep the pseudonym, so totals and proofs stay. The id also goes from views, inputs, derived tables,
-        set-aside rows and whatever else lies in the store's folder; backups and exports are not covered.
+        set-aside rows and whatever else lies in the store's folder; backups, exports and Dagster's own storage are not
+        covered. Raises StillNamed, when all that is done, where the id stands in the person's events, which never
+        change, or in a file that cannot be cleaned.
         """
-        from cart_core.store import forgetting
+        from cart_core.store import forgetting, scanning
+        from cart_core.store.traces import Traces
 
         with self.catalog.writing() as db:
             key = catalog.find_user(db, user_id)
             catalog.delete_user(db, user_id)
             catalog.change_files(db)
         self.catalog.erase()
-        shutil.rmtree(self.path / "cache" / "projection", ignore_errors=True)
-        changed = forgetting.scrub(self.path, user_id, key or 0, self.folder.folder)
-        return key is not None or bool(changed)
+        traces = Traces(user_id, f"{FORGOTTEN}{key or 0}")
+        done = forgetting.scrub(self.path, traces, self.folder.folder)
+        with self.catalog.reading() as db:
+            named = scanning.events_naming(db, self.reader, key, traces) if key is not None else []
+        if named or done.left:
+            raise StillNamed(named, [str(each) for each in done.left])
+        return key is not None or bool(done.changed)
 
     def duckdb(
         self, *, at: datetime | None = None, known_at: datetime | None = None, until: int | None = None
