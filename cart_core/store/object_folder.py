@@ -102,8 +102,10 @@ class ObjectFolder(SegmentFolder):
         encoded: Sequence[str] = (),
     ) -> pa.Table:
         """Some row groups of a segment (all with None) as they lie in its file, without what the catalog says."""
-        if groups is None and not self._copies.has(segment.file):
-            self._fetch(segment)
+        if not self._copies.has(segment.file):
+            self._ranges[segment.file] += 1
+            if groups is None or self._ranges[segment.file] > RANGE_READS:
+                self._fetch(segment)
         return super().read_groups(segment, groups, columns, encoded)
 
     def _put(self, temporary: Path, name: str) -> None:
@@ -125,15 +127,10 @@ class ObjectFolder(SegmentFolder):
             raise OSError(f"{stored} bytes arrived of {wanted}")
 
     def _parquet(self, segment: Segment, **options: Any) -> pq.ParquetFile:
-        if not self._copies.has(segment.file):
-            self._ranges[segment.file] += 1
-            if self._ranges[segment.file] <= RANGE_READS:
-                return self._by_range(segment, **options)
-            self._fetch(segment)
-        try:
-            return super()._parquet(segment, **options)
-        except FileNotFoundError:
-            return self._by_range(segment, **options)
+        if self._copies.has(segment.file):
+            with suppress(FileNotFoundError):  # the copy may go before it is opened
+                return super()._parquet(segment, **options)
+        return self._by_range(segment, **options)
 
     def _by_range(self, segment: Segment, **options: Any) -> pq.ParquetFile:
         source = self._server.open_input_file(self._key(segment.file))
