@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -52,12 +53,13 @@ def settled(path: Path | None, catalog_url: str | None = None, segments: str | N
     said = read_settings(path) if path is not None else {}
     for name, given in (("catalog", catalog_url), ("segments", segments)):
         if given is not None and said.get(name, given) != given:
-            raise Refused("bad_settings", f"{name} is {given!r}, but {path}/{SETTINGS} says {said[name]!r}")
+            here, there = settings.without_password(given), settings.without_password(said[name])
+            raise Refused("bad_settings", f"{name} is {here!r}, but {path}/{SETTINGS} says {there!r}")
     place = Place(path, catalog_url or said.get("catalog"), segments or said.get("segments"))
     if place.catalog is not None and path is not None and (path / SQLITE).exists():
         raise Refused(
             "bad_settings",
-            f"{path} holds {SQLITE}, so its catalog is not {place.catalog.rpartition('@')[2]}: "
+            f"{path} holds {SQLITE}, so its catalog is not {settings.without_password(place.catalog)}: "
             "move the events with cart copy-store into a folder of their own",
         )
     return place
@@ -73,7 +75,7 @@ def read_settings(folder: Path) -> dict[str, str]:
 
 def write_settings(folder: Path, said: dict[str, str]) -> None:
     """Write the settings file of a store's folder, readable by its owner alone, as a URL may hold a password."""
-    lines = "".join(f'{name} = "{value}"\n' for name, value in said.items())
+    lines = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in said.items())
     place = folder / SETTINGS
     place.touch(mode=0o600)
     place.write_text(lines, "utf-8")
