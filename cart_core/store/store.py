@@ -297,7 +297,8 @@ class CartStore(Store):
         from cart_core.store import status
 
         with self.catalog.reading() as db:
-            return status.status(db, self.reader, str(self.path), self.path / "cache")
+            found = status.status(db, self.reader, str(self.path), self.path / "cache")
+        return {"store": found["store"], "catalog": self.catalog.place} | found
 
     def close(self) -> None:
         """Release files and connections; the store may be opened again."""

@@ -234,6 +234,12 @@ def test_a_forked_child_has_connections_of_its_own(store: CartStore):
     assert store.append(CART, [NO_MUG], "ann", 2) == 3
 
 
+def test_status_tells_where_the_catalog_is_without_the_password(url: str, tmp_path: Path):
+    """Server, database and schema."""
+    with CartStore.open(catalog=url.replace("postgres@", "postgres:secret@"), segments=str(tmp_path)) as store:
+        assert store.status()["catalog"] == url
+
+
 def test_two_schemas_of_a_database_are_two_stores(tmp_path: Path):
     """Neither sees the other's events, users or segments."""
     stores = [CartStore.open(catalog=postgres.server().fresh(), segments=str(tmp_path / name)) for name in "ab"]
