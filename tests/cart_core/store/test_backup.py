@@ -12,6 +12,7 @@ import pytest
 from cart_core.errors import Refused, StoreBusy, StoreCorrupt, StoreNotFound
 from cart_core.store import CartStore, backup
 from cart_core.store.backup import back_up, restore
+from tests import postgres
 from tests.cart_core.store import buckets
 from tests.cart_core.store.builders import MUG, life, named
 
@@ -196,3 +197,24 @@ def test_segments_come_from_an_object_store_and_go_back_to_one(tmp_path: Path):
         with CartStore.open(tmp_path / "again") as again:
             assert again.folder.place == f"s3://{second.name}/shop"
             assert again.scan().collect().height == 5
+
+
+@pytest.mark.postgres
+@pytest.mark.s3
+def test_a_shared_store_is_backed_up_and_restored_to_either_kind(tmp_path: Path):
+    """The catalog in PostgreSQL and the segments in a bucket; back to the same, and to one folder."""
+    with buckets.credentials():
+        first, second = buckets.new_bucket(), buckets.new_bucket()
+        with CartStore.open(tmp_path / "shared", catalog=postgres.server().fresh(), segments=first.address()) as store:
+            store.append_many(life("a", "ann"))
+            store.seal()
+            store.append(named("journal"), [MUG], "joe", 0)
+            assert back_up(store, tmp_path / "backup").position == 6
+            expected, head = store.scan().collect().sort("position"), store.verify().head
+        restore(tmp_path / "backup", tmp_path / "one")
+        shared = {"catalog_url": postgres.server().fresh(), "segments": second.address()}
+        restore(tmp_path / "backup", tmp_path / "two", **shared)
+        for place in ("one", "two"):
+            with CartStore.open(tmp_path / place, create=False) as again:
+                assert again.scan().collect().sort("position").equals(expected)
+                assert again.verify().head == head
