@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -61,10 +62,16 @@ def seal(
         output.lines(f"anchored head {made['head']} of {made['batches']:,} batches in {anchor}{signed}")
 
 
-def compact(context: typer.Context, as_json: AsJson = False) -> None:
+def compact(
+    context: typer.Context,
+    keep: Annotated[
+        float, typer.Option(min=0, metavar="HOURS", help="How long replaced files stay for readers that hold them.")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
     """Rewrite small segments as large ones."""
     with session(context).store() as store:
-        done = store.compact()
+        done = store.compact(timedelta(hours=keep))
     if as_json:
         output.document({"before": done.before, "after": done.after, "swept": done.swept})
     else:

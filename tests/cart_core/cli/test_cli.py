@@ -140,6 +140,18 @@ def test_verify_ends_with_1_and_names_the_file(cart, tmp_path: Path):
     assert segment.name in out
 
 
+def test_compact_keeps_replaced_files_for_as_long_as_it_is_told(cart, tmp_path: Path):
+    """An hour where nothing is said; with 0 they go at once."""
+    cart("seal")
+    with CartStore.open(tmp_path / "store") as store:
+        store.append_many(life("other"))
+    cart("seal")
+    assert json.loads(cart("compact", "--json")[1]) == {"before": 2, "after": 1, "swept": 0}
+    assert json.loads(cart("status", "--json")[1])["retired_segments"] == 2
+    assert json.loads(cart("compact", "--keep", "0", "--json")[1]) == {"before": 0, "after": 0, "swept": 2}
+    assert cart("compact", "--keep", "-1")[0] == 2
+
+
 def test_seal_anchors_and_verify_holds_the_ledger_to_the_anchors(cart, tmp_path: Path):
     """With a key or without; an anchor that does not fit ends verify with 1."""
     plain, signed, key = (str(tmp_path / name) for name in ("plain", "signed", "key"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pyarrow.parquet as pq
 import pytest
 
-from cart_core.store import CartStore
+from cart_core.store import CartStore, segments
 from cart_core.store.catalog import Segment
 from cart_core.store.compaction import groups
 from tests.cart_core.store.builders import life, named
@@ -93,3 +94,24 @@ def test_another_store_object_sees_the_new_files(durable: CartStore):
         durable.seal()
         durable.compact(grace=timedelta(0))
         assert len(other.read(named("a"))) == len(other.read(named("b"))) == 5
+
+
+def test_a_carts_events_lie_together_however_often_it_was_sealed_between(
+    durable: CartStore, monkeypatch: pytest.MonkeyPatch
+):
+    """After compaction one read of at most two row groups gives a whole cart, out of many."""
+    monkeypatch.setattr(segments, "ROW_GROUP_ROWS", 100)
+    carts = [f"cart {number}" for number in range(200)]
+    for version in range(5):
+        durable.append_many([life(cart)[version] for cart in carts])
+        durable.seal()
+    durable.compact(grace=timedelta(0))
+    (path,) = (durable.path / "segments").glob("*.parquet")
+    file = pq.ParquetFile(path)
+    touched: dict[bytes, set[int]] = {}
+    for group in range(file.num_row_groups):
+        for cart in file.read_row_group(group, columns=["cart_id"])["cart_id"].to_pylist():
+            touched.setdefault(cart.bytes, set()).add(group)
+    assert file.num_row_groups >= 8
+    assert len(touched) == 200
+    assert max(map(len, touched.values())) <= 2
