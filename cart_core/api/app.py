@@ -13,16 +13,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import cart_core
+from cart_core import telemetry
 from cart_core.api import carts, shop
 from cart_core.api.bodies import Problem
 from cart_core.api.calls import Shop, Shown
 from cart_core.api.committer import Committer
 from cart_core.api.gate import Gate
-from cart_core.api.hot import HotCalls
 from cart_core.api.metrics import Metrics
 from cart_core.api.problems import ApiProblem, invalid
 from cart_core.api.settings import Settings
 from cart_core.api.tokens import Tokens
+from cart_core.api.tracing import Traced
 from cart_core.service import CartService, PriceCatalogue
 from cart_core.settings import parts
 from cart_core.store import CartStore
@@ -60,8 +61,9 @@ def create_app(settings: Settings, store: Store | None = None, clock: Clock | No
     )
     app.include_router(carts.router)
     app.include_router(shop.router)
-    app.add_middleware(HotCalls)
     app.add_middleware(Gate, metrics=metrics, loopback_only=settings.open)
+    if telemetry.is_on():
+        app.add_middleware(Traced)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _not_routed)
     app.openapi = lambda: _schema(app)  # type: ignore[method-assign]

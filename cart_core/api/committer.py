@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 
@@ -15,7 +15,9 @@ from cart_core.service import Answer, Ask, CartService, MergeAsk
 MAX_GROUP = 256
 MAX_WAITING = 4_096
 Outcome = Answer | BaseException
-Job = tuple[Ask | MergeAsk, "asyncio.Future[Answer] | Future[Outcome]"]
+Tell = Callable[[Outcome], None]
+Job = tuple[Ask | MergeAsk, Tell, bool]
+"""What is asked, who is told, and whether in the loop's thread."""
 
 
 class Committer:
@@ -36,14 +38,18 @@ class Committer:
     async def ask(self, ask: Ask | MergeAsk) -> Answer:
         """Carry out one command. Raises what ``CartService.ask`` does; ApiProblem 503 where too many wait."""
         waiting: asyncio.Future[Answer] = self._loop.create_future()
-        self._put(ask, waiting)
+        self.put(ask, lambda outcome: _settle(waiting, outcome))
         return await waiting
+
+    def put(self, ask: Ask | MergeAsk, tell: Tell) -> None:
+        """Take one command; ``tell`` is called with its outcome in the loop's thread. Raises ApiProblem 503."""
+        self._put((ask, tell, True))
 
     def ask_all(self, asks: Sequence[Ask]) -> list[Answer | CartError]:
         """Carry out many commands from another thread, and wait for them; other errors than CartError are raised."""
         waiting: list[Future[Outcome]] = [Future() for _ in asks]
         for ask, future in zip(asks, waiting, strict=True):
-            self._put(ask, future)
+            self._put((ask, future.set_result, False))
         return [_known(future.result()) for future in waiting]
 
     def close(self) -> None:
@@ -52,23 +58,27 @@ class Committer:
         self._jobs.put(None)
         self._thread.join()
 
-    def _put(self, ask: Ask | MergeAsk, waiting: asyncio.Future[Answer] | Future[Outcome]) -> None:
+    def _put(self, job: Job) -> None:
         if self._closed or self._jobs.qsize() > MAX_WAITING:
             raise ApiProblem(503, "busy", "too much to do at the moment", headers={"Retry-After": "1"})
-        self._jobs.put((ask, waiting))
+        self._jobs.put(job)
 
     def _work(self) -> None:
         last = False
         while not last and (job := self._jobs.get()) is not None:
             group, last = self._gather(job)
-            outcomes = self._outcomes([ask for ask, _ in group])
-            told: list[tuple[asyncio.Future[Answer], Outcome]] = []
-            for (_, waiting), outcome in zip(group, outcomes, strict=True):
-                if isinstance(waiting, Future):
-                    waiting.set_result(outcome)
+            outcomes = self._outcomes([ask for ask, _, _ in group])
+            told: list[tuple[Tell, Outcome]] = []
+            for (_, tell, in_loop), outcome in zip(group, outcomes, strict=True):
+                if in_loop:
+                    told.append((tell, outcome))
                 else:
-                    told.append((waiting, outcome))
-            self._loop.call_soon_threadsafe(_tell, told)
+                    tell(outcome)
+            self._loop.call_soon_threadsafe(self._tell, told)
+
+    def _tell(self, told: Sequence[tuple[Tell, Outcome]]) -> None:
+        for tell, outcome in told:
+            self._loop.call_soon(tell, outcome)
 
     def _gather(self, first: Job) -> tuple[list[Job], bool]:
         group = [first]
@@ -95,14 +105,13 @@ class Committer:
             return error
 
 
-def _tell(told: Sequence[tuple[asyncio.Future[Answer], Outcome]]) -> None:
-    for waiting, outcome in told:
-        if waiting.done():
-            continue
-        if isinstance(outcome, BaseException):
-            waiting.set_exception(outcome)
-        else:
-            waiting.set_result(outcome)
+def _settle(waiting: asyncio.Future[Answer], outcome: Outcome) -> None:
+    if waiting.done():
+        return
+    if isinstance(outcome, BaseException):
+        waiting.set_exception(outcome)
+    else:
+        waiting.set_result(outcome)
 
 
 def _known(outcome: Outcome) -> Answer | CartError:

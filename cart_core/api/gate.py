@@ -6,10 +6,10 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping
+from functools import lru_cache
 from random import getrandbits
 from time import perf_counter
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,8 +41,7 @@ class Gate:
             return
         began = perf_counter()
         headers = dict(scope["headers"])
-        request_id = _request_id(headers.get(b"x-request-id"))
-        scope["request_id"] = request_id
+        request_id = request_id_of(headers.get(b"x-request-id"))
         status = NOT_ANSWERED
 
         async def tell(message: Message) -> None:
@@ -54,65 +53,98 @@ class Gate:
 
         try:
             if self._loopback_only:
-                _check_host(headers.get(b"host", b""))
+                check_host(headers.get(b"host", b""))
             await self._app(scope, await _with_body(scope, headers, receive), tell)
         except Exception as error:
-            problem = problem_of(error)
-            if problem.status == SERVER_ERROR:
-                error_log.exception("request %s failed", request_id)
             if status != NOT_ANSWERED:
                 raise
-            self._metrics.refusal(problem.code)
-            await response(problem, request_id)(scope, receive, tell)
+            await response(refusal(error, request_id, self._metrics), request_id)(scope, receive, tell)
         finally:
-            self._note(scope, request_id, status, perf_counter() - began)
-
-    def _note(self, scope: MutableMapping[str, Any], request_id: str, status: int, took_s: float) -> None:
-        route = str(scope.get("route_path") or getattr(scope.get("route"), "path", "other"))
-        self._metrics.request(scope["method"], route, status, took_s)
-        if access_log.isEnabledFor(logging.INFO):
-            entry = {
-                "requestId": request_id,
-                "method": scope["method"],
-                "route": route,
-                "status": status,
-                "ms": round(took_s * 1000, 2),
-            }
-            access_log.info(json.dumps(entry))
+            route = str(getattr(scope.get("route"), "path", "other"))
+            note(self._metrics, request_id, scope["method"], route, status, perf_counter() - began)
 
 
 SECURE = ((b"cache-control", b"private, no-cache"), (b"x-content-type-options", b"nosniff"))
 """Carts are private: only the browser may keep them, and asks before it shows them."""
 
 
-def _request_id(given: bytes | None) -> str:
+def request_id_of(given: bytes | None) -> str:
+    """The id that a proxy gave a request, if it is one; else a new one."""
     text = given.decode("latin-1") if given else ""
     return text if REQUEST_ID.fullmatch(text) else f"{getrandbits(128):032x}"
 
 
-def _check_host(host: bytes) -> None:
-    """Refuse a browser that was led here under another name."""
-    name = re.sub(r":\d+$", "", host.decode("latin-1"))
-    if not is_loopback(name):
+def refusal(error: Exception, request_id: str, metrics: Metrics) -> ApiProblem:
+    """The problem that an error is to the caller, counted, and logged whole where nobody foresaw it."""
+    problem = problem_of(error)
+    if problem.status == SERVER_ERROR:
+        error_log.error("request %s failed", request_id, exc_info=error)
+    metrics.refusal(problem.code)
+    return problem
+
+
+def note(metrics: Metrics, request_id: str, method: str, route: str, status: int, took_s: float) -> None:
+    """Count a request that was answered, and tell the access log."""
+    metrics.request(method, route, status, took_s)
+    if access_log.isEnabledFor(logging.INFO):
+        entry = {
+            "requestId": request_id,
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(took_s * 1000, 2),
+        }
+        access_log.info(json.dumps(entry))
+
+
+def check_host(host: bytes) -> None:
+    """Refuse a browser that was led to a server without tokens under another name."""
+    if not _is_local(host):
         raise ApiProblem(403, "wrong_host", "a server without tokens answers to localhost and loopback addresses only")
 
 
-async def _with_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+@lru_cache(maxsize=64)
+def _is_local(host: bytes) -> bool:
+    return is_loopback(re.sub(r":\d+$", "", host.decode("latin-1")))
+
+
+def check_announced(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that says that it is too large."""
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > BODY_BYTES:
+        raise too_large()
+
+
+def check_kind(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that is no JSON by its own account, so that no form of another site can be a command."""
+    if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
+        raise ApiProblem(415, "unsupported_media_type", "send the body as application/json")
+
+
+def too_large() -> ApiProblem:
+    """The problem that a body over the limit is."""
+    return ApiProblem(
+        413, "body_too_large", f"a body holds at most {BODY_BYTES} bytes", headers={"Connection": "close"}
+    )
+
+
+def too_slow() -> ApiProblem:
+    """The problem that a body is which does not arrive."""
+    return ApiProblem(408, "too_slow", f"the body took longer than {BODY_TIMEOUT_S:.0f} seconds to arrive")
+
+
+async def _with_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
     """Read a body that may be read, whole, and hand it on as one message."""
     if scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return receive
-    announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > BODY_BYTES:
-        raise _too_large()
+    check_announced(headers)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await _body(receive)
     except TimeoutError as error:
-        raise ApiProblem(
-            408, "too_slow", f"the body took longer than {BODY_TIMEOUT_S:.0f} seconds to arrive"
-        ) from error
-    if body and not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
-        raise ApiProblem(415, "unsupported_media_type", "send the body as application/json")
+        raise too_slow() from error
+    if body:
+        check_kind(headers)
     message: Message = {"type": "http.request", "body": body, "more_body": False}
 
     async def once() -> Message:
@@ -125,24 +157,13 @@ async def _with_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive
 
 async def _body(receive: Receive) -> bytes:
     message = await receive()
-    if not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > BODY_BYTES:
-            raise _too_large()
-        return body
     parts, size = [], 0
     while message["type"] == "http.request":
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > BODY_BYTES:
-            raise _too_large()
+            raise too_large()
         if not message.get("more_body"):
             break
         message = await receive()
     return b"".join(parts)
-
-
-def _too_large() -> ApiProblem:
-    return ApiProblem(
-        413, "body_too_large", f"a body holds at most {BODY_BYTES} bytes", headers={"Connection": "close"}
-    )

@@ -1,8 +1,7 @@
-"""The running server: uvicorn with limits on what a connection may send and how slowly."""
+"""The running server: its socket, its workers, its signals."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
@@ -12,109 +11,26 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from cart_core import logs, telemetry
 from cart_core.api import gate
 from cart_core.api.app import create_app
 from cart_core.api.metrics import FOLDER_VARIABLE
-from cart_core.api.problems import ApiProblem, response
+from cart_core.api.protocol import GuardedProtocol
 from cart_core.api.settings import Settings, trust_from
 from cart_core.service import PriceCatalogue
 from cart_core.settings import parts
 from cart_core.store import CartStore
 
-HEADER_BYTES = 16 * 1024
-HEADER_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 30
 BACKLOG = 2_048
 CONNECTIONS = 4_096
 SETTINGS_VARIABLE = "CART_API_SETTINGS"
-
-
-class GuardedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 whose requests have a small head that arrives soon."""
-
-    _in_head = False
-    _refused = False
-    _head_bytes = 0
-    _head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request, but not for ever."""
-        super().connection_made(transport)
-        self._begin_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._end_head()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Take data in; a head that goes on for too long ends the connection."""
-        super().data_received(data)
-        if self._in_head and not self._refused:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEADER_BYTES:
-                self._refuse(431, "headers_too_large", f"a request's head holds at most {HEADER_BYTES} bytes")
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        self._refuse(400, "malformed_request", msg)
-
-    def on_message_begin(self) -> None:
-        """Another request begins."""
-        super().on_message_begin()
-        if not self._in_head:
-            self._begin_head()
-
-    def on_headers_complete(self) -> None:
-        """Let a request pass whose head is within limits."""
-        self._end_head()
-        if self._refused:
-            return
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > HEADER_BYTES:
-            self._refuse(431, "headers_too_large", f"a request's head holds at most {HEADER_BYTES} bytes")
-        else:
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """Pass a body on, unless the request was refused."""
-        if not self._refused:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """End a request, unless it was refused."""
-        if not self._refused:
-            super().on_message_complete()
-
-    def _begin_head(self) -> None:
-        self._in_head, self._head_bytes = True, 0
-        self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._head_is_late)
-
-    def _end_head(self) -> None:
-        self._in_head = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _head_is_late(self) -> None:
-        if self._head_bytes:
-            self._refuse(408, "too_slow", f"the head took longer than {HEADER_TIMEOUT_S:.0f} seconds to arrive")
-        else:
-            self.transport.close()
-
-    def _refuse(self, status: int, code: str, detail: str) -> None:
-        self._refused = True
-        body = bytes(response(ApiProblem(status, code, detail), uuid4().hex).body)
-        head = f"content-type: application/problem+json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + head.encode() + body)
-        self.transport.close()
 
 
 def serve(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -167,11 +83,12 @@ def app_from_environment() -> FastAPI:
     """The application of one worker, set up as ``serve`` was told."""
     settings = _unpacked(os.environ[SETTINGS_VARIABLE])
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(logs.formatter())
     for logger in (gate.access_log, gate.error_log, logging.getLogger("uvicorn.error")):
         logger.handlers = [handler]
         logger.propagate = False
     gate.access_log.setLevel(logging.INFO if settings.access_log else logging.WARNING)
+    telemetry.set_up()
     return create_app(settings)
 
 

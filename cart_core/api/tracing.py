@@ -32,7 +32,7 @@ class Traced:
             try:
                 await self._app(scope, receive, tell)
             finally:
-                route = str(scope.get("route_path") or getattr(scope.get("route"), "path", "other"))
+                route = str(getattr(scope.get("route"), "path", "other"))
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.request.method", scope["method"])
                 span.set_attribute("http.route", route)

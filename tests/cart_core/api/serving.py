@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from cart_core.api.server import GuardedProtocol
+from cart_core.api.protocol import GuardedProtocol
 
 
 class ThreadServer(uvicorn.Server):
@@ -30,7 +30,16 @@ class ThreadServer(uvicorn.Server):
 def serving(app: FastAPI) -> Iterator[str]:
     """Serve an application; its base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(app, http=GuardedProtocol, ws="none", log_config=None, access_log=False, loop="asyncio")
+        config = uvicorn.Config(
+            app,
+            http=GuardedProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            loop="asyncio",
+        )
         server = ThreadServer(config)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

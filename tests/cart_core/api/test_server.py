@@ -17,7 +17,7 @@ import httpx
 import jwt
 import pytest
 
-from cart_core.api import Settings, create_app, server
+from cart_core.api import Settings, create_app, protocol
 from cart_core.events import QuantityChanged
 from cart_core.store import CartStore, MemoryStore
 from tests.cart_core.api.conftest import SECRET, TRUST
@@ -84,7 +84,7 @@ def test_a_head_within_limits_passes(address: tuple[str, int]) -> None:
 
 def test_a_head_that_comes_too_slowly_is_refused(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that never says what it wants is closed, one that stops half-way is told why."""
-    monkeypatch.setattr(server, "HEADER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(protocol, "HEADER_TIMEOUT_S", 0.05)
     assert exchange(address) == b""
     assert code(exchange(address, b"GET / HTTP/1.1\r\nhost: loc")) == (408, "too_slow")
 
