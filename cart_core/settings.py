@@ -157,6 +157,16 @@ def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in names)
 
 
+def table() -> str:
+    """The settings as a table in Markdown, for docs/settings.md."""
+    rows = [
+        f"| `{each.variable}` | {each.meaning} | {f'`{each.default}`' if each.default else ''} | "
+        f"{f'`{each.name}`' if each.in_file else ''} |"
+        for each in SETTINGS
+    ]
+    return "\n".join(["| variable | meaning | default | in store.toml |", "|---|---|---|---|", *rows])
+
+
 def read_file(folder: Path) -> dict[str, str]:
     """What the settings file of a store's folder says; nothing where there is none. Raises Refused (bad_settings)."""
     place = folder / FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cart_core import settings
 from cart_core.errors import Refused
 from cart_core.settings import Known
+from tests.conftest import REPOSITORY
 
 
 def known(folder: Path, environment: dict[str, str] | None = None, **given: str) -> dict[str, Known]:
@@ -114,3 +116,17 @@ def test_names_and_variables_are_unique():
     for name in ("name", "variable"):
         values = [getattr(each, name) for each in settings.SETTINGS]
         assert len(values) == len(set(values))
+
+
+def test_every_variable_that_the_code_names_is_a_setting():
+    """So that ``cart config`` leaves none out."""
+    named = set()
+    for package in ("cart_core", "pipelines"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            named.update(re.findall(r"""["'](CART_[A-Z_]+)["']""", path.read_text("utf-8")))
+    assert named - {each.variable for each in settings.SETTINGS} - set(settings.INTERNAL) == set()
+
+
+def test_the_page_of_settings_is_that_of_the_code():
+    """docs/settings.md holds the table as the code gives it."""
+    assert settings.table() in (REPOSITORY / "docs" / "settings.md").read_text("utf-8")
