@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from pipelines.derive.frames import Frame, collected, moment_column
@@ -78,6 +79,48 @@ def unit_metrics(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta |
     )
 
 
+def metrics_by_moment(
+    acts: pl.DataFrame, users: pl.DataFrame, moments: Sequence[datetime], *, window: timedelta | None
+) -> Iterator[pl.DataFrame]:
+    """``unit_metrics`` as of one moment after the other, which ascend; without what users did before, and mature.
+
+    Every act is looked at once, however many moments there are. Raises ValueError where moments do not ascend.
+    """
+    if list(moments) != sorted(set(moments)):
+        raise ValueError("the moments do not ascend")
+    users = users.sort("exposed_at", maintain_order=True)
+    grown = {name: np.zeros(users.height, np.int64) for name in _GROWING}
+    steps = _steps(acts, users, moments, window).partition_by("step", as_dict=True)
+    exposed = users["exposed_at"]
+    for number, moment in enumerate(moments):
+        if (more := steps.get((number,))) is not None:
+            places = more["place"].to_numpy()
+            for name, values in grown.items():
+                values[places] += more[name].to_numpy()
+        there = exposed.search_sorted(moment, side="right")
+        counts = pl.DataFrame({name: values[:there].copy() for name, values in grown.items()})
+        yield users.head(there).hstack(counts.select(*_KEPT, *((pl.col(of) > 0).alias(flag) for flag, of in _SINCE)))
+
+
+def _steps(
+    acts: pl.DataFrame, users: pl.DataFrame, moments: Sequence[datetime], window: timedelta | None
+) -> pl.DataFrame:
+    """What each user did between one moment and the next, as of which it counts first; place is the user's row."""
+    known = users.lazy().select("user_id", "exposed_at").with_row_index("place")
+    done = acts.lazy().join(known, on="user_id").filter(pl.col("since") >= pl.col("exposed_at"))
+    if window is not None:
+        done = done.filter(pl.col("at") <= pl.col("exposed_at") + window)
+    ends = pl.Series(moments, dtype=MOMENT)
+    every = pl.lit(value=True)
+    counted = done.filter(pl.col("at") <= pl.lit(ends.max())).collect()
+    step = ends.search_sorted(counted["at"], side="left").alias("step")
+    return (
+        counted.with_columns(step)
+        .group_by("step", "place")
+        .agg(*(_count(every, act).alias(name) for name, act in _COUNTS.items()), revenue_cents=_sum(every))
+    )
+
+
 _COUNTS = {
     "orders": ORDER,
     "carts": CART,
@@ -88,6 +131,7 @@ _COUNTS = {
     "checkouts": CHECKOUT,
 }
 _KEPT = ("orders", "revenue_cents", "carts", "abandoned_carts", "removals")
+_GROWING = ("orders", "carts", "abandoned_carts", "removals", "views", "adds", "checkouts", "revenue_cents")
 _FLAGS = {
     "converted": "orders",
     "viewed": "views",
@@ -96,6 +140,7 @@ _FLAGS = {
     "purchased": "orders",
     "converted_before": "orders_before",
 }
+_SINCE = [(flag, count) for flag, count in _FLAGS.items() if count in _GROWING]
 
 
 def _count(when: pl.Expr, act: str) -> pl.Expr:

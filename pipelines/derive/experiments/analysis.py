@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipelines.derive.experiments.acts import unit_metrics
+from pipelines.derive.experiments.acts import metrics_by_moment, unit_metrics
 from pipelines.derive.experiments.comparing import RAW, Covariates, compare
 from pipelines.derive.experiments.correcting import corrected
 from pipelines.derive.experiments.declared import Experiment
@@ -158,8 +158,9 @@ def _daily(
     experiment: Experiment, exposed: Exposed, acts: pl.DataFrame, as_of: datetime, time_zone: str
 ) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=DAILY)]
-    for day, moment in _days(exposed.users, as_of, time_zone):
-        users = unit_metrics(acts, exposed.users, window=experiment.window, as_of=moment)
+    days = dict(_days(exposed.users, as_of, time_zone))
+    grown = metrics_by_moment(acts, exposed.users, list(days.values()), window=experiment.window)
+    for day, users in zip(days, grown, strict=True):
         if experiment.control in users["variant"].to_list():
             found = compare(
                 users, variant="variant", control=experiment.control, metrics=experiment.metrics,

@@ -2,11 +2,14 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cart_core.events import CheckoutCompleted, CheckoutStarted, ItemAdded, ItemRemoved
 from cart_core.schema import to_table
 from pipelines.derive.abandonment import episodes
 from pipelines.derive.experiments import acts, unit_metrics
+from pipelines.derive.experiments.acts import ACTS, metrics_by_moment
 from pipelines.tables import TableError
 from tests.builders import cart_id, envelope
 
@@ -36,7 +39,7 @@ def exposed(**hours):
             "variant": ["control"] * len(hours),
             "exposed_at": [NOON + at * HOUR for at in hours.values()],
         },
-        schema_overrides={"exposed_at": pl.Datetime("us", "UTC")},
+        schema_overrides={"user_id": pl.String, "variant": pl.String, "exposed_at": pl.Datetime("us", "UTC")},
     )
 
 
@@ -131,6 +134,35 @@ def test_users_stand_as_given():
     users = exposed(b=0, a=0, c=0)
     found = unit_metrics(acts(to_table(cart(1, "c", (0, added())))), users, window=WEEK, as_of=NOON + WEEK)
     assert found["user_id"].to_list() == ["b", "a", "c"]
+
+
+KINDS = ("view", "cart", "add", "removal", "checkout", "order", "abandoned")
+HOURS = st.integers(0, 60)
+
+
+@given(
+    done=st.lists(st.tuples(st.sampled_from("abcd"), HOURS, HOURS, st.sampled_from(KINDS), st.integers(0, 9))),
+    shown=st.dictionaries(st.sampled_from("abcd"), HOURS),
+    looks=st.lists(HOURS, unique=True).map(sorted),
+    window=st.one_of(st.none(), st.integers(0, 40).map(lambda hours: hours * HOUR)),
+)
+@settings(max_examples=60)
+def test_one_pass_over_all_days_gives_what_each_day_alone_gives(done, shown, looks, window):
+    """As of one moment after the other, users and what they did are those of that moment alone."""
+    rows = [
+        (user, NOON + max(at, since) * HOUR, NOON + since * HOUR, act, value) for user, at, since, act, value in done
+    ]
+    table = pl.DataFrame(rows, schema=ACTS, orient="row")
+    users, moments = exposed(**shown), [NOON + hours * HOUR for hours in looks]
+    for moment, found in zip(moments, metrics_by_moment(table, users, moments, window=window), strict=True):
+        alone = unit_metrics(table, users, window=window, as_of=moment).select(found.columns)
+        assert found.sort("user_id").equals(alone.sort("user_id"))
+
+
+def test_moments_that_run_back_are_refused():
+    """Each moment grows from the one before it."""
+    with pytest.raises(ValueError, match="do not ascend"):
+        list(metrics_by_moment(acts(to_table([])), exposed(u1=0), [NOON + HOUR, NOON], window=WEEK))
 
 
 def test_forgotten_users_act_no_more():

@@ -196,6 +196,22 @@ def test_the_detectable_effect_has_the_power_it_says():
     assert row["detectable_rel"] == pytest.approx(row["detectable_abs"] / row["control_value"])
 
 
+@pytest.mark.parametrize("covariates", [{}, {"revenue": "before"}])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_the_detectable_effect_is_what_tea_tasting_solves_for(covariates, power):
+    """Found without a search, it is the effect that tea-tasting's search ends at, adjusted or not."""
+    users = shop()
+    found = compare(
+        users, variant="variant", control="control", metrics=[Mean("revenue")], covariates=covariates, power=power
+    )
+    sizes = users.group_by("variant").len().sort("variant")["len"].to_list()
+    solver = tt.Mean(
+        *("revenue", *covariates.values()), use_t=False, equal_var=False, power=power, ratio=sizes[1] / sizes[0]
+    )
+    (solved,) = solver.solve_power(users, "effect_size")
+    assert found["detectable_abs"][-1] == pytest.approx(solved.effect_size, rel=2e-3 if power < 0.8 else 1e-5)
+
+
 def test_the_interval_for_all_looks_is_wider():
     """The always-valid interval encloses the interval for one look."""
     row = only(compare(shop(), variant="variant", control="control", metrics=[Mean("revenue")]))
