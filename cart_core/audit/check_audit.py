@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from typing import Any
 
 SUMS, MANIFEST, LEDGER, EVENTS = "SHA256SUMS", "manifest.json", "ledger.json", "events.jsonl"
@@ -69,7 +69,7 @@ def digests(folder: str) -> dict[str, str]:
         for name in names:
             path = os.path.join(place, name)  # noqa: PTH118
             with open(path, "rb") as file:  # noqa: PTH123
-                found[os.path.relpath(path, folder).replace(os.sep, "/")] = sha256(file.read()).hexdigest()
+                found[os.path.relpath(path, folder).replace(os.sep, "/")] = file_digest(file, "sha256").hexdigest()
     found.pop(SUMS, None)
     return dict(sorted(found.items()))
 

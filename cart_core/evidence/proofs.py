@@ -10,9 +10,9 @@ import pyarrow as pa
 from cart_core import ledger
 from cart_core.errors import StoreCorrupt
 from cart_core.events import Envelope
-from cart_core.ledger import Proof
+from cart_core.ledger import Proof, SealedBatch
 from cart_core.store import CartStore, catalog
-from cart_core.store.catalog import Batch, Connection
+from cart_core.store.catalog import Batch, Segment
 
 
 def proofs_of(store: CartStore, history: Sequence[Envelope]) -> dict[int, Proof]:
@@ -21,41 +21,44 @@ def proofs_of(store: CartStore, history: Sequence[Envelope]) -> dict[int, Proof]
     All lead to one head. Raises StoreCorrupt where the store does not hold an event as it was sealed.
     """
     with store.catalog.reading() as db:
-        chain = catalog.batches(db)
-        found: dict[int, Proof] = {}
-        for batch in chain:
-            mine = [each for each in history if batch.first_position <= (each.position or 0) <= batch.last_position]
-            if mine:
-                found.update(_in_batch(store, db, chain, batch, mine))
+        chain, live = catalog.batches(db), store.reader.segments(db)
+    sealed = [each.sealed for each in chain]
+    found: dict[int, Proof] = {}
+    for segment in live:
+        mine = {batch: _within(history, batch) for batch in chain if _holds(segment, batch)}
+        if any(mine.values()):
+            rows = _by_position(store.folder.read(segment))
+            for batch, events in mine.items():
+                if events:
+                    part = rows.slice(batch.first_position - segment.first_position, batch.rows)
+                    found.update(_in_batch(part, sealed, batch, events))
     return found
 
 
+def _holds(segment: Segment, batch: Batch) -> bool:
+    """A batch lies in one segment: compaction joins whole ones."""
+    return segment.first_position <= batch.first_position <= segment.last_position
+
+
+def _within(history: Sequence[Envelope], batch: Batch) -> list[Envelope]:
+    return [each for each in history if batch.first_position <= (each.position or 0) <= batch.last_position]
+
+
 def _in_batch(
-    store: CartStore, db: Connection, chain: Sequence[Batch], batch: Batch, events: Sequence[Envelope]
+    rows: pa.Table, chain: Sequence[SealedBatch], batch: Batch, events: Sequence[Envelope]
 ) -> dict[int, Proof]:
-    rows = _rows(store, db, batch)
     leaves = ledger.leaf_hashes(rows)
     keys = rows["user_key"].to_pylist()
-    sealed = [each.sealed for each in chain]
     proofs: dict[int, Proof] = {}
     for event in events:
         index = (event.position or 0) - batch.first_position
         try:
             canonical = ledger.canonical(event, keys[index])
-            proofs[event.version] = ledger.prove(canonical, index, leaves, sealed, batch.batch)
+            proofs[event.version] = ledger.prove(canonical, index, leaves, chain, batch.batch)
         except (ValueError, IndexError) as error:
             raise StoreCorrupt(f"event {event.event_id} cannot be proved, run cart verify: {error}") from error
     return proofs
 
 
-def _rows(store: CartStore, db: Connection, batch: Batch) -> pa.Table:
-    """All events of a batch, by position, with the number of their user."""
-    parts = []
-    for segment in store.reader.segments(db):
-        if segment.first_position <= batch.last_position and segment.last_position >= batch.first_position:
-            part = store.folder.read(segment)
-            places = part["position"].to_numpy()
-            inside = (places >= batch.first_position) & (places <= batch.last_position)
-            parts.append(part.filter(pa.array(inside)))
-    whole = pa.concat_tables(parts)
-    return whole.take(pa.array(np.argsort(whole["position"].to_numpy())))
+def _by_position(rows: pa.Table) -> pa.Table:
+    return rows.take(pa.array(np.argsort(rows["position"].to_numpy())))

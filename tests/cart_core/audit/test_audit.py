@@ -21,7 +21,9 @@ from cart_core.audit.check_audit import problems
 from cart_core.audit.pack import CHECKER, EVENTS, LEDGER, MANIFEST, SUMS, TABLE
 from cart_core.errors import InvalidEvent, Refused, SourceError, StoreCorrupt
 from cart_core.store import CartStore
+from tests.cart_core.store import buckets
 from tests.cart_core.store.builders import MUG, POT, START, life, named
+from tests.cart_core.store.conftest import KINDS, MARKS
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -311,3 +313,15 @@ def test_a_period_is_two_moments_that_ascend(start: datetime, end: datetime, by:
     with pytest.raises(InvalidEvent) as caught:
         Period(start, end, by)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in KINDS if kind != "memory"])
+def test_a_pack_of_any_durable_store_holds(tmp_path: Path, clock: Any, kind: str):
+    """Wherever its catalog and its segments lie."""
+    with buckets.credentials(), KINDS[kind](tmp_path, clock) as store:
+        store.append_many([*life("a"), *life("b")])
+        store.seal()
+        store.append(named("c"), [MUG], "ann", 0)
+        write_audit(store, Period(LONG_AGO, FAR_AHEAD), tmp_path / "pack", NOON)
+        assert check_pack(tmp_path / "pack") == []
+        assert len(positions(tmp_path / "pack")) == 11
