@@ -100,7 +100,7 @@ STEPS = {
 }
 
 
-def work(folder: Path, actions: Sequence[Action], told: Connection, step: Step | None = None) -> None:
+def work(folder: Path, actions: Sequence[Action], step: Step | None, told: Connection) -> None:
     """Carry out actions, telling the number of each when it is done, and wait to be killed.
 
     With a ``step`` the process kills itself there, within the last action.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import time
@@ -27,11 +26,8 @@ from cart_core.store.store import GRACE
 from tests.cart_core.store.builders import LIFE, envelope, named
 from tests.crash import child
 from tests.crash.child import APPEND, COMPACT, FEW, FORGET, GROUP, IMPORT, SEAL, STEPS, Action
+from tests.forking import PATIENCE_S, start
 
-FORKING = multiprocessing.get_context("forkserver")
-FORKING.set_forkserver_preload(["tests.crash.warm"])
-
-PATIENCE_S = 60
 LONGEST_ACTION_S = 0.02
 CARTS_A_WRITER = 12
 ACTIONS = 8
@@ -164,12 +160,7 @@ class Shop:
             (place / f"{self.made}.jsonl").write_text("".join(f'{{"user": "{user}"}}\n' for user in users))
 
     def _start(self, promise: Promise, step: str | None = None) -> tuple[BaseProcess, Connection]:
-        told, telling = FORKING.Pipe(duplex=False)
-        armed = None if step is None else STEPS[step]
-        process = FORKING.Process(target=child.work, args=(self.folder, promise.actions, telling, armed))
-        process.start()
-        telling.close()
-        return process, told
+        return start(child.work, self.folder, promise.actions, None if step is None else STEPS[step])
 
     def _examine(self, promises: Sequence[Promise]) -> None:
         began = time.perf_counter()

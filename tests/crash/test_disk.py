@@ -18,7 +18,7 @@ from cart_core.errors import CartError, StoreCorrupt, StoreError
 from cart_core.store import CartStore
 from tests.cart_core.store.builders import MUG, life, named, versions
 from tests.cart_core.store.conftest import SteppingClock
-from tests.crash.harness import FORKING, PATIENCE_S
+from tests.forking import finish, start
 
 pytestmark = pytest.mark.crash
 
@@ -106,28 +106,12 @@ def write_under_a_limit(folder: Path, told: Connection) -> None:
 def test_p4_where_files_may_not_grow_appending_fails_clearly_and_goes_on_later(tmp_path: Path):
     """A limit of the operating system is a full disk, too."""
     fill(tmp_path / "store").close()
-    (version, kind, message), after = in_a_child(write_under_a_limit, tmp_path / "store")
+    (version, kind, message), after = finish(*start(write_under_a_limit, tmp_path / "store"))
     assert (kind, after) == (StoreError, version + 1)
     assert "the store is as it was" in message
     with CartStore.open(tmp_path / "store") as store:
         assert versions(store.read(named("n"))) == list(range(1, version + 2))
         assert store.verify().problems == []
-
-
-def in_a_child(work: Callable[..., None], *arguments: object) -> list:
-    """What a function sent while it ran in a process of its own."""
-    told, telling = FORKING.Pipe(duplex=False)
-    process = FORKING.Process(target=work, args=(*arguments, telling))
-    process.start()
-    telling.close()
-    messages = []
-    try:
-        while told.poll(PATIENCE_S):
-            messages.append(told.recv())
-    except EOFError:
-        process.join(PATIENCE_S)
-    assert process.exitcode == 0
-    return messages
 
 
 @pytest.mark.parametrize("damage", ["cut off", "overwritten", "made longer"])
@@ -235,7 +219,7 @@ def test_p9_what_permissions_forbid_is_told_and_the_rest_goes_on(open_folder: Pa
     place = next((open_folder / "store").glob(pattern)) if "*" in pattern else open_folder / "store" / pattern
     right = place.stat().st_mode
     place.chmod(mode)
-    (told,) = in_a_child(try_as_nobody, open_folder / "store")
+    (told,) = finish(*start(try_as_nobody, open_folder / "store"))
     place.chmod(right)
     assert {name for name, (kind, _) in told.items() if kind == "StoreReadOnly"} == refused, told
     assert all(words in message for name, (_, message) in told.items() if name in refused)

@@ -1,12 +1,11 @@
-"""Imported by the process that children are forked from: everything is done once, so that each starts in no time."""
+"""Imported by the process that children are forked from: all is done once, so that each child starts in no time."""
 
 import tempfile
 
 from cart_core.store import CartStore
 from tests.cart_core.store.builders import MUG, life, named
-from tests.crash import child
 
-with tempfile.TemporaryDirectory() as folder, CartStore.open(folder, journal_rows=child.JOURNAL_ROWS) as store:
+with tempfile.TemporaryDirectory() as folder, CartStore.open(folder, journal_rows=8) as store:
     for name in ("a", "b"):
         store.append(named(name), [MUG], "ann", 0)
         store.append_many([*life(f"{name} 1"), *life(f"{name} 2")])
