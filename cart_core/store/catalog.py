@@ -240,6 +240,16 @@ def journal_head(db: Connection, cart_id: bytes) -> tuple[int, int]:
     return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
 
+def journal_heads_of(db: Connection, cart_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
+    """The head version of each of some carts in the journal and its position; carts without rows there are absent."""
+    heads: dict[bytes, tuple[int, int]] = {}
+    for part in _parts(cart_ids):
+        marks = ", ".join("?" * len(part))
+        sql = f"SELECT cart_id, max(version), max(position) FROM journal WHERE cart_id IN ({marks}) GROUP BY cart_id"  # noqa: S608
+        heads.update((bytes(row[0]), (row[1], row[2])) for row in db.execute(sql, part).fetchall())
+    return heads
+
+
 def journal_count(db: Connection, first: int, last: int) -> int:
     """How many journal rows stand between two positions, both included."""
     row = db.execute("SELECT count(*) FROM journal WHERE position BETWEEN ? AND ?", (first, last)).fetchone()
@@ -346,21 +356,26 @@ def user_key(db: Connection, user_id: str) -> int:
     """The pseudonym of a user, given now where there was none."""
     row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()
     if row is None:
-        db.execute("INSERT INTO users (user_id) VALUES (?)", (user_id,))
-        row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()
+        row = db.execute("INSERT INTO users (user_id) VALUES (?) RETURNING user_key", (user_id,)).fetchone()
     return int(row[0])
 
 
 def user_keys(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
     """The pseudonyms of many users, given now where there were none."""
-    keys: dict[str, int] = {}
-    for part in _parts(user_ids):
-        marks = ", ".join("?" * len(part))
-        keys.update(db.execute(f"SELECT user_id, user_key FROM users WHERE user_id IN ({marks})", part).fetchall())  # noqa: S608
+    keys = known_users(db, user_ids)
     for part in _parts([name for name in dict.fromkeys(user_ids) if name not in keys]):
         marks = ", ".join(["(?)"] * len(part))
         sql = f"INSERT INTO users (user_id) VALUES {marks} RETURNING user_id, user_key"  # noqa: S608
         keys.update(db.execute(sql, part).fetchall())
+    return keys
+
+
+def known_users(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
+    """The pseudonyms of those of many users that have one."""
+    keys: dict[str, int] = {}
+    for part in _parts(user_ids):
+        marks = ", ".join("?" * len(part))
+        keys.update(db.execute(f"SELECT user_id, user_key FROM users WHERE user_id IN ({marks})", part).fetchall())  # noqa: S608
     return keys
 
 

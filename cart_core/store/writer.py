@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -91,7 +92,9 @@ class Writer:
                 if self._seen is None or (state.position, state.generation) != self._seen:
                     self._heads.clear()
                     self._users.clear()
-                round_ = _Round(self, db, state, rules.to_micros(self._clock()))
+                self._look_up(db, group, state)
+                known = self.known_events(db, group)
+                round_ = _Round(self, db, state, rules.to_micros(self._clock()), known)
                 answers = [round_.decide(request) for request in group]
                 round_.write()
         except BaseException:
@@ -103,15 +106,21 @@ class Writer:
             self._seen = None
         return answers
 
-    def head(self, db: Connection, cart_id: bytes, state: State) -> int:
-        """The version a cart is at, remembered."""
-        known = self._heads.get(cart_id)
-        if known is None:
+    def _look_up(self, db: Connection, group: Sequence[Append], state: State) -> None:
+        """Ask for the heads and pseudonyms that a group needs, all at once, as a server may be far away."""
+        for cart_id in {each.cart_id for each in group} - self._heads.keys():
             known = self._states.head(cart_id, state)
-            if known is None:
-                known = self._reader.head(db, cart_id, state.generation)
-            self._heads[cart_id] = known
-        return known
+            if known is not None:
+                self._heads[cart_id] = known
+        unknown = list({each.cart_id for each in group} - self._heads.keys())
+        if unknown:
+            self._heads.update(self._reader.heads_of(db, unknown, state.generation))
+        strangers = [each for each in dict.fromkeys(request.user_id for request in group) if each not in self._users]
+        self._users.update(catalog.known_users(db, strangers))
+
+    def head(self, cart_id: bytes) -> int:
+        """The version a cart of this group is at."""
+        return self._heads[cart_id]
 
     def move_head(self, cart_id: bytes, version: int) -> None:
         """Remember a cart's new version."""
@@ -124,11 +133,13 @@ class Writer:
             known = self._users[user_id] = catalog.user_key(db, user_id)
         return known
 
-    def known_events(self, db: Connection, request: Append) -> list[Envelope]:
-        """The stored events with the ids of a request, by version."""
-        ids = np.frombuffer(b"".join(row["event_id"] for row in request.rows), np.uint8).reshape(-1, 16)
-        _, stored = self._reader.events(db, ids)
-        return sorted(schema.to_envelopes(self._reader.named(db, stored)), key=lambda each: each.version)
+    def known_events(self, db: Connection, group: Sequence[Append]) -> dict[bytes, Envelope]:
+        """The stored events with ids that a group gives, by their ids."""
+        given = [row["event_id"] for request in group if request.ids_given for row in request.rows]
+        if not given:
+            return {}
+        _, stored = self._reader.events(db, np.frombuffer(b"".join(given), np.uint8).reshape(-1, 16))
+        return {UUID(each.event_id).bytes: each for each in schema.to_envelopes(self._reader.named(db, stored))}
 
 
 class _Waiting:
@@ -153,14 +164,13 @@ class _Waiting:
 class _Round:
     """One writing transaction: what it has decided so far."""
 
-    def __init__(self, writer: Writer, db: Connection, state: State, now_us: int) -> None:
+    def __init__(self, writer: Writer, db: Connection, state: State, now_us: int, known: dict[bytes, Envelope]) -> None:
         self._writer = writer
         self._db = db
         self._recorded_us = max(now_us, state.recorded_us)
         self._running_hash = state.running_hash
-        self._state = state
         self._rows: list[tuple[Any, ...]] = []
-        self._by_id: dict[bytes, Envelope] = {}
+        self._by_id = known
         self.position = state.position
         self.taken: list[Append] = []
 
@@ -172,7 +182,7 @@ class _Round:
                 if requests.repeats(request, stored):
                     return stored[-1].version
                 return EventIdConflict(_first_shared(request, stored))
-        head = self._writer.head(self._db, request.cart_id, self._state)
+        head = self._writer.head(request.cart_id)
         if head != request.expected_version:
             return ConcurrencyError(request.cart, request.expected_version, head)
         self._take(request)
@@ -185,8 +195,8 @@ class _Round:
             catalog.advance(self._db, self.position, self._recorded_us, self._running_hash)
 
     def _stored(self, request: Append) -> list[Envelope]:
-        in_round = [self._by_id[row["event_id"]] for row in request.rows if row["event_id"] in self._by_id]
-        return in_round or self._writer.known_events(self._db, request)
+        found = [self._by_id[row["event_id"]] for row in request.rows if row["event_id"] in self._by_id]
+        return sorted(found, key=lambda each: each.version)
 
     def _take(self, request: Append) -> None:
         user_key = self._writer.user_key(self._db, request.user_id)
