@@ -11,13 +11,11 @@ from typing import Any
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(["tests.warm"])
 
-PATIENCE_S = 240
-
 
 def start(work: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
     """Run a function in a process of its own, its last argument a pipe to send through; the other end comes back."""
     told, telling = FORKING.Pipe(duplex=False)
-    process = FORKING.Process(target=work, args=(*arguments, telling))
+    process = FORKING.Process(target=work, args=(*arguments, telling), daemon=True)
     process.start()
     telling.close()
     return process, told
@@ -27,10 +25,10 @@ def finish(process: BaseProcess, told: Connection) -> list[Any]:
     """Wait for a process to end well; everything that it sent."""
     messages = []
     try:
-        while told.poll(PATIENCE_S):
+        while True:
             messages.append(told.recv())
     except EOFError:
         told.close()
-    process.join(PATIENCE_S)
+    process.join()
     assert process.exitcode == 0
     return messages

@@ -16,7 +16,7 @@ import pyarrow as pa
 from cart_core import schema
 from cart_core.store import layout
 from cart_core.store.catalog import Segment
-from cart_core.store.segments import SegmentFolder
+from cart_core.store.segments import SegmentFolder, is_older
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -126,7 +126,7 @@ class IndexCache:
     def remove_strays(self, named: set[str], older_than_s: float) -> None:
         """Remove indexes of files that no catalog names, and half-written ones, older than a moment."""
         for path in self._folder.glob("*"):
-            if path.stem not in named and path.stat().st_mtime < older_than_s:
+            if path.stem not in named and is_older(path, older_than_s):
                 path.unlink(missing_ok=True)
 
     def differs(self, segment: Segment, stored: pa.Table) -> Path | None:

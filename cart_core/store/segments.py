@@ -130,7 +130,7 @@ class SegmentFolder:
         strays = [
             path
             for path in self.folder.iterdir()
-            if path.name not in named and path.suffix in (".parquet", ".tmp") and path.stat().st_mtime < older_than_s
+            if path.name not in named and path.suffix in (".parquet", ".tmp") and is_older(path, older_than_s)
         ]
         for path in strays:
             path.unlink(missing_ok=True)
@@ -286,6 +286,14 @@ def _unwritable(what: str, error: OSError) -> StoreError:
     if isinstance(error, PermissionError):
         return StoreReadOnly(f"{what} may not be written: check the permissions of its folder")
     return StoreError(f"{what} cannot be written ({error}); the store is as it was: make room and try again")
+
+
+def is_older(path: Path, moment_s: float) -> bool:
+    """Whether a file was last written before a moment; not so where its writer has renamed or removed it meanwhile."""
+    try:
+        return path.stat().st_mtime < moment_s
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

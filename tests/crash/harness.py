@@ -26,8 +26,9 @@ from cart_core.store.store import GRACE
 from tests.cart_core.store.builders import LIFE, envelope, named
 from tests.crash import child
 from tests.crash.child import APPEND, COMPACT, FEW, FORGET, GROUP, IMPORT, SEAL, STEPS, Action
-from tests.forking import PATIENCE_S, start
+from tests.forking import start
 
+PATIENCE_S = 120
 LONGEST_ACTION_S = 0.02
 CARTS_A_WRITER = 12
 ACTIONS = 8

@@ -23,7 +23,7 @@ from tests import postgres
 from tests.cart_core.store.builders import LIFE, MUG, life, named, versions
 from tests.forking import finish, start
 
-EVENTS = int(os.environ.get("INTERLEAVINGS", "4000"))
+EVENTS = int(os.environ.get("INTERLEAVINGS", "1500"))
 WRITERS = FOLLOWERS = 4
 SHARED_CARTS = 12
 JOURNAL_ROWS = 50
@@ -103,6 +103,7 @@ def _note(digest: hashlib._Hash, fresh: pl.DataFrame, seen: int) -> int:
 def test_p6_p8_writers_followers_and_a_keeper_do_not_disturb_each_other(tmp_path: Path, kind: str):
     """No error surfaces, every follower sees every event once in one order, and the figures add up."""
     folder = tmp_path / "store"
+    folder.mkdir()
     if kind == "postgresql":
         opening.write_settings(folder, {"catalog": postgres.server().fresh()})
     CartStore.open(folder).close()
