@@ -83,10 +83,14 @@ def sweep(
 
 def _remove_strays(catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache, older_than_s: float) -> int:
     """Remove what dead writers left. Nobody can name a file meanwhile: see ``sealing.check_file``."""
+    old = folder.older(older_than_s)
     with catalog_.writing() as db:
         named = {each.file for each in (*catalog.segments(db), *catalog.segments(db, retired=True))}
         indexes.remove_strays(named, older_than_s)
-        return folder.remove_strays(named, older_than_s)
+        strays = [name for name in old if name not in named]
+        for name in strays:
+            folder.remove(name)
+        return len(strays)
 
 
 def _joins(segment: Segment, group: list[Segment]) -> bool:

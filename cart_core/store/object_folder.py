@@ -77,14 +77,10 @@ class ObjectFolder(SegmentFolder):
             self._server.delete_file(self._key(file))
         super().remove(file)
 
-    def remove_strays(self, named: set[str], older_than_s: float) -> int:
-        """Remove objects that no catalog names and that were written before a moment; returns how many."""
-        super().remove_strays(named, older_than_s)
-        self._own()
-        strays = [name for name, written_s in self._objects() if name not in named and written_s < older_than_s]
-        for name in strays:
-            self.remove(name)
-        return len(strays)
+    def older(self, than_s: float) -> list[str]:
+        """Names of the objects and of copies that were written before a moment, in seconds since 1970."""
+        objects_ = [name for name, written_s in self._objects() if written_s < than_s]
+        return list(dict.fromkeys([*objects_, *super().older(than_s)]))
 
     def digest(self, file: str) -> str:
         """The SHA-256 of an object's bytes, in hex; the copy is not asked."""

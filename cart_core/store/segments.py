@@ -125,16 +125,13 @@ class SegmentFolder:
         """Remove a file that no catalog names any more."""
         (self.folder / file).unlink(missing_ok=True)
 
-    def remove_strays(self, named: set[str], older_than_s: float) -> int:
-        """Remove files that no catalog names and that were last written before a moment; returns how many."""
-        strays = [
-            path
+    def older(self, than_s: float) -> list[str]:
+        """Names of the files, finished or not, that were last written before a moment, in seconds since 1970."""
+        return [
+            path.name
             for path in self.folder.iterdir()
-            if path.name not in named and path.suffix in (".parquet", ".tmp") and is_older(path, older_than_s)
+            if path.suffix in (".parquet", ".tmp") and is_older(path, than_s)
         ]
-        for path in strays:
-            path.unlink(missing_ok=True)
-        return len(strays)
 
     def open(self, segment: Segment, encoded: Sequence[str] = ()) -> pq.ParquetFile:
         """Open a file, to read columns ``encoded`` as dictionaries. Raises StoreCorrupt where it is missing or torn."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cart_core.errors import Refused, StoreCorrupt, StoreUnreachable
-from cart_core.store import CartStore
+from cart_core.store import CartStore, compaction
 from cart_core.store.object_folder import RANGE_READS
 from tests.cart_core.store import buckets
 from tests.cart_core.store.buckets import Bucket
@@ -53,6 +53,11 @@ def elsewhere(store: CartStore, path: Path, address: str | None = None) -> CartS
         shutil.copy(store.path / "catalog.sqlite", path)
         shutil.copy(store.path / "catalog.sqlite-wal", path)
     return CartStore.open(path, segments=address)
+
+
+def swept(store: CartStore, older_than_s: float) -> int:
+    """How many files that no catalog names and that are older than a moment a sweep removes."""
+    return compaction._remove_strays(store.catalog, store.folder, store.indexes, older_than_s)
 
 
 def closed_port() -> str:
@@ -133,9 +138,9 @@ def test_what_a_crash_leaves_in_the_bucket_is_swept(store: CartStore, bucket: Bu
         segment = store.reader.segments(db)[0]
     orphan = store.folder.write(store.folder.read(segment))
     assert len(bucket.segments()) == len(copies(store.path)) == 2
-    assert store.folder.remove_strays({segment.file}, older_than_s=time.time() - 3600) == 0
+    assert swept(store, time.time() - 3600) == 0
     assert f"shop/{orphan.file}" in bucket.segments()
-    assert store.folder.remove_strays({segment.file}, older_than_s=time.time() + 3600) == 1
+    assert swept(store, time.time() + 3600) == 1
     assert bucket.segments() == [f"shop/{segment.file}"]
     assert copies(store.path) == [segment.file]
     assert store.verify().ok
@@ -230,7 +235,7 @@ def test_two_stores_cannot_share_a_prefix(store: CartStore, bucket: Bucket, tmp_
         with pytest.raises(StoreCorrupt, match="belongs to another store"):
             second.seal()
         with pytest.raises(StoreCorrupt, match="belongs to another store"):
-            second.folder.remove_strays(set(), older_than_s=time.time() + 3600)
+            swept(second, time.time() + 3600)
     assert store.verify().ok
 
 
