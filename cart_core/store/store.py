@@ -258,8 +258,9 @@ class CartStore(Store):
 
         Events keep the pseudonym, so totals and proofs stay. The id also goes from views, inputs, derived tables,
         set-aside rows and whatever else lies in the store's folder; backups, exports and Dagster's own storage are not
-        covered. Raises StillNamed, when all that is done, where the id stands in the person's events, which never
-        change, or in a file that cannot be cleaned.
+        covered. When all that is done it raises StoreBusy where a reader holds the catalog's old log, so that it has to
+        be called again, and StillNamed where the id stands in the person's events, which never change, or in a file
+        that cannot be cleaned.
         """
         from cart_core.store import forgetting, scanning
         from cart_core.store.traces import Traces
@@ -268,11 +269,11 @@ class CartStore(Store):
             key = catalog.find_user(db, user_id)
             catalog.delete_user(db, user_id)
             catalog.change_files(db)
-        self.catalog.erase()
         traces = Traces(user_id, f"{FORGOTTEN}{key or 0}")
         done = forgetting.scrub(self.path, traces, self.folder.folder)
         with self.catalog.reading() as db:
             named = scanning.events_naming(db, self.reader, key, traces) if key is not None else []
+        self.catalog.erase()
         if named or done.left:
             raise StillNamed(named, [str(each) for each in done.left])
         return key is not None or bool(done.changed)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cart_core.errors import StillNamed
+from cart_core.errors import StillNamed, StoreBusy
 from cart_core.events import CheckoutCompleted
 from cart_core.ingest import import_files
 from cart_core.projector.streaming import Moment
@@ -130,6 +130,7 @@ def test_p12_no_file_holds_the_id_afterwards(shop: CartStore):
     """Catalog, log, views, set-aside rows, inbox, inputs, derived and kept tables, caches: every byte is looked at."""
     before = holding(shop.path, ANN)
     assert len(before) >= 12, before
+    assert any(name.startswith("catalog.sqlite") for name in before)
     assert shop.forget(ANN)
     assert holding(shop.path, ANN) == []
 
@@ -184,6 +185,23 @@ def test_p12_what_comes_back_after_it_was_cleaned_is_cleaned_again(shop: CartSto
     shop.forget(ANN)
     (shop.path / "inbox" / "again.csv").write_text(f"time,user\n1,{ANN}\n")
     assert shop.forget(ANN)
+    assert holding(shop.path, ANN) == []
+
+
+def test_p12_a_log_that_a_reader_holds_keeps_nothing_else_from_being_cleaned(
+    shop: CartStore, monkeypatch: pytest.MonkeyPatch
+):
+    """The command has to be given again, and then nothing is left."""
+
+    def busy() -> None:
+        raise StoreBusy("a reader holds the old log")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.catalog, "erase", busy)
+        with pytest.raises(StoreBusy):
+            shop.forget(ANN)
+    assert all(name.startswith("catalog.sqlite") for name in holding(shop.path, ANN))
+    shop.forget(ANN)
     assert holding(shop.path, ANN) == []
 
 
