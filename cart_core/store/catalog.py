@@ -90,7 +90,7 @@ class Connection(Protocol):
         """Run one statement and return a cursor."""
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
-        """Run one statement for each row of parameters."""
+        """Run an INSERT for each row of parameters."""
 
 
 class Catalog(ABC):

@@ -328,6 +328,36 @@ def test_what_is_read_is_what_was_written(store: Store):
     ]
 
 
+def test_awkward_texts_come_back_as_they_were(store: Store):
+    """Tabs, backslashes, line ends, quotes, an escaped null and text that looks like SQL or a placeholder."""
+    texts = [
+        "\t",
+        "\\",
+        "\\N",
+        "\\.",
+        "a\nb\r\n",
+        "'; --",
+        '"',
+        "%s ? $1",
+        "\x01\x7f",
+        "\u2028\ufeff",
+        " ",
+        "\U0001f6d2",
+    ]
+    batch = [
+        envelope(f"cart {place}", 1, ItemAdded(text, text, 1, 1, "USD"), user=text, metadata={text: text})
+        for place, text in enumerate(texts)
+    ]
+    store.append_many(batch)
+    read = [store.read(each.cart_id)[0] for each in batch]
+    assert [(each.user_id, each.event, dict(each.metadata)) for each in read] == [
+        (each.user_id, each.event, dict(each.metadata)) for each in batch
+    ]
+    store.seal()
+    assert [store.read(each.cart_id)[0] for each in batch] == read
+    assert store.verify().problems == []
+
+
 def test_the_longest_texts_that_the_rules_allow_are_taken(store: Store):
     """4,096 characters that no compression shortens, as a user's id, a product's id and name, and in metadata."""
     rng = random.Random(1)
