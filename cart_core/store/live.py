@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from cart_core.events import Envelope
 from cart_core.projector import CartFold, CartState
 from cart_core.store import catalog
 from cart_core.store.catalog import Catalog, Connection, State
@@ -15,15 +16,37 @@ from cart_core.store.reader import Reader
 from cart_core.store.requests import Append
 
 KEPT_CARTS = 10_000
+UNFOLDED_EVENTS = 50
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A cart as far as it was folded; it is the whole cart if ``seen`` is the present count of surprises."""
+    """A cart up to a version; it is the whole cart if ``seen`` is the present count of surprises."""
 
     fold: CartFold
+    version: int
     seen: int
+    unfolded: list[Envelope] = field(default_factory=list)
     state: CartState | None = None
+
+    def take(self, envelopes: Iterable[Envelope]) -> None:
+        """Take in the next events; they are folded when somebody asks for the state, or when they are many."""
+        self.unfolded.extend(envelopes)
+        self.version, self.state = self.unfolded[-1].version, None
+        if len(self.unfolded) > UNFOLDED_EVENTS:
+            self._fold()
+
+    def shown(self) -> CartState:
+        """The state at that version."""
+        if self.state is None:
+            self._fold()
+            self.state = self.fold.state()
+        return self.state
+
+    def _fold(self) -> None:
+        for envelope in self.unfolded:
+            self.fold.apply(envelope)
+        self.unfolded.clear()
 
 
 class LiveStates:
@@ -58,7 +81,7 @@ class LiveStates:
         with self._lock:
             kept = self._kept.get(cart_id)
             known = kept is not None and kept.seen == self._surprises and self._stands == _moment(state)
-            return kept.fold.version if known and kept is not None else None
+            return kept.version if known and kept is not None else None
 
     def follow(self, before: State, position: int, written: Iterable[Append]) -> None:
         """Take in what this process wrote: it found the store at ``before`` and left it at ``position``."""
@@ -68,10 +91,9 @@ class LiveStates:
             self._stands = (position, before.generation)
             for append in written:
                 kept = self._kept.get(append.cart_id)
-                if kept is not None and kept.fold.version == append.expected_version:
-                    for envelope in append.envelopes:
-                        kept.fold.apply(envelope)
-                    kept.seen, kept.state = self._surprises, None
+                if kept is not None and kept.version == append.expected_version:
+                    kept.take(append.envelopes)
+                    kept.seen = self._surprises
 
     def _stand_at(self, state: State) -> bool:
         """Note where the store stands; False where this process has seen it further on already."""
@@ -89,7 +111,8 @@ class LiveStates:
     def _current(self, db: Connection, state: State, cart_id: bytes, *, newest: bool) -> CartState:
         kept = self._kept.get(cart_id)
         if kept is None:
-            kept = self._kept[cart_id] = _Kept(CartFold(CartState.empty(str(UUID(bytes=cart_id)))), -1)
+            empty = CartState.empty(str(UUID(bytes=cart_id)))
+            kept = self._kept[cart_id] = _Kept(CartFold(empty), 0, -1, state=empty)
             if len(self._kept) > KEPT_CARTS:
                 self._kept.popitem(last=False)
         else:
@@ -97,15 +120,11 @@ class LiveStates:
         if kept.seen != self._surprises:
             self._catch_up(db, state, cart_id, kept)
             kept.seen = self._surprises if newest else -1
-        if kept.state is None:
-            kept.state = kept.fold.state()
-        return kept.state
+        return kept.shown()
 
     def _catch_up(self, db: Connection, state: State, cart_id: bytes, kept: _Kept) -> None:
-        if self._reader.head(db, cart_id, state.generation) > kept.fold.version:
-            kept.state = None
-            for envelope in self._reader.history(db, cart_id, kept.fold.version):
-                kept.fold.apply(envelope)
+        if self._reader.head(db, cart_id, state.generation) > kept.version:
+            kept.take(self._reader.history(db, cart_id, kept.version))
 
 
 def _moment(state: State) -> tuple[int, int]:
