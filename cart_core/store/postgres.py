@@ -265,7 +265,8 @@ class PostgresCatalog(Catalog):
                         "bad_settings",
                         f"{self.place}: this schema holds other tables with our names: name another with ?schema=",
                     )
-                db.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.address.schema}"')
+                if not db.execute("SELECT FROM pg_namespace WHERE nspname = ?", (self.address.schema,)).rowcount:
+                    db.execute(f'CREATE SCHEMA "{self.address.schema}"')
                 catalog.create(db, TYPES, FURTHER, str(uuid4()))
             catalog.migrate(db, TYPES)
             db.commit()

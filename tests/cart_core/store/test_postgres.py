@@ -320,6 +320,20 @@ def test_a_user_without_rights_to_write_reads_and_no_more(client: Client, store:
             reading.append(CART, [POT], "ann", 1)
 
 
+def test_a_schema_that_was_made_for_a_user_is_enough(url: str, tmp_path: Path):
+    """Whoever owns an empty schema needs no right to make one."""
+    address = parse(url)
+    role = f"owner_{address.schema}"
+    with psycopg.connect(address.conninfo) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN")
+        admin.execute(f"CREATE SCHEMA {address.schema} AUTHORIZATION {role}")
+    with CartStore.open(catalog=url.replace("postgres@", f"{role}@"), segments=str(tmp_path)) as store:
+        assert store.append(CART, [MUG], "ann", 0) == 1
+        assert store.forget("ann")
+    with pytest.raises(StoreReadOnly, match="refuses"):
+        CartStore.open(catalog=postgres.server().fresh().replace("postgres@", f"{role}@"), segments=str(tmp_path))
+
+
 def _files_with(folder: Path, text: bytes) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
 
