@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 EXTRAS := api dagster dashboard delta dev docs notebooks postgres signing spark telemetry
+DEPLOYED := api dagster dashboard delta postgres signing telemetry
 CARTS ?= 20000
 N ?= 1000
 PYTEST ?= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format lock bench notebooks dashboard dagster crash truth clean
+.PHONY: help demo test lint types format lock bench notebooks docs dashboard dagster crash truth clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +61,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 lock: $(VENV)/dev.stamp ## resolve the requirements anew
 	$(COMPILE) pyproject.toml requirements/build.in -o requirements/demo.txt
 	$(COMPILE) pyproject.toml requirements/build.in $(EXTRAS:%=--extra %) -o requirements/dev.txt
+	$(COMPILE) --constraints requirements/dev.txt pyproject.toml requirements/build.in $(DEPLOYED:%=--extra %) \
+		-o requirements/deploy.txt
 	echo uv | $(COMPILE) --no-annotate --constraints requirements/dev.txt - -o requirements/uv.txt
 
 bench: $(VENV)/dev.stamp ## the benchmarks of the main job
@@ -67,6 +70,9 @@ bench: $(VENV)/dev.stamp ## the benchmarks of the main job
 
 notebooks: $(VENV)/dev.stamp ## open the notebooks
 	$(BIN)/jupyter lab notebooks
+
+docs: $(VENV)/dev.stamp ## build the docs into site/, to be opened from the disk
+	$(BIN)/mkdocs build --clean
 
 dashboard: $(VENV)/dev.stamp ## write the report of the demo shop
 	$(BIN)/cart --store data/demo/store report
