@@ -14,6 +14,7 @@ from cart_core.errors import (
     InvalidEvent,
     Refused,
     StoreBusy,
+    StoreUnreachable,
 )
 from cart_core.service import REFUSALS as SERVICE_REFUSALS
 
@@ -102,7 +103,7 @@ def problem_of(error: Exception) -> ApiProblem:
         return ApiProblem(422, "invalid_request", str(error), errors=errors)
     if isinstance(error, ConcurrencyError):
         return ApiProblem(409, "conflict", str(error))
-    if isinstance(error, StoreBusy):
+    if isinstance(error, StoreBusy | StoreUnreachable):
         return ApiProblem(503, "busy", TITLES["busy"], headers={"Retry-After": "1"})
     return ApiProblem(500, "failed", TITLES["failed"])
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from cart_core.api import Settings, create_app, gate
-from cart_core.errors import StoreBusy, StoreError
+from cart_core.errors import StoreBusy, StoreError, StoreUnreachable
 from cart_core.store import MemoryStore
 from tests.cart_core.api.conftest import TRUST
 from tests.cart_core.api.test_carts import SOAP, problem
@@ -131,11 +131,18 @@ def test_an_unforeseen_error_gives_nothing_away(
     assert "the password is 12345" in caplog.text
 
 
-@pytest.mark.parametrize(("error", "status"), [(StoreBusy("locked"), 503), (StoreError("/secret/path is full"), 500)])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (StoreBusy("locked"), 503),
+        (StoreUnreachable("postgresql://secret.example is away"), 503),
+        (StoreError("/secret/path is full"), 500),
+    ],
+)
 def test_a_store_that_cannot_is_told_apart(
     client: httpx.Client, cart: str, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
 ) -> None:
-    """A busy store is worth another try; its paths are nobody's business."""
+    """A store that is busy or away is worth another try; its paths are nobody's business."""
 
     def fail(*_: Any, **__: Any) -> Any:
         raise error
