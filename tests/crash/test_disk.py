@@ -207,7 +207,12 @@ CLOSED: dict[str, tuple[str, int, set[str], str]] = {
         {"import", "seal", "compact"},
         "check the permissions of its folder",
     ),
-    "a segment": ("segments/000000000001-*", 0o000, {"read", "compact"}, "may not be read: check its permissions"),
+    "a segment": (
+        "segments/000000000001-*",
+        0o000,
+        {"read", "compact", "forget"},
+        "may not be read: check its permissions",
+    ),
     "the indexes to writing": ("cache/index", 0o555, set(), ""),
 }
 
