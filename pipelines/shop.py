@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 from uuid import UUID
 
 import polars as pl
@@ -18,12 +18,15 @@ import pyarrow.compute as pc
 
 from cart_core import rules, settings
 from cart_core.errors import Problem, StoreNotFound
+from cart_core.projector.streaming import in_order
 from cart_core.store import CartStore
 from pipelines import files
 from pipelines.derive import experiments
 from pipelines.derive.experiments import Experiment, ExperimentError
 from pipelines.derive.explain import Evidence
 from pipelines.tables import INPUTS
+
+Derived = TypeVar("Derived")
 
 EXPERIMENTS = "experiments.toml"
 EXPERIMENTS_VARIABLE = "CART_EXPERIMENTS"
@@ -48,6 +51,10 @@ class History:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Events in tables that hold whole carts, versions ascending inside a cart."""
         return self.store.batches(columns, until=self.until)
+
+    def each(self, columns: Sequence[str], derive: Callable[[pa.Table], Derived]) -> list[Derived]:
+        """What a function gives for every table of ``batches``, in order; on all cores, a few tables in memory."""
+        return list(in_order(derive, self.batches(columns)))
 
     def scan(self, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Events in order of position."""
@@ -183,7 +190,7 @@ class ShopFolder:
         """What users did that experiments measure, from events, views and episodes."""
         episodes = self.table("abandonment_episodes").select("cart_id", "abandoned_at")
         with self.history() as history:
-            found = [experiments.acts(events, episodes=episodes) for events in history.batches(ACT_COLUMNS)]
+            found = history.each(ACT_COLUMNS, partial(experiments.acts, episodes=episodes))
             none = experiments.acts(history.none(ACT_COLUMNS), views=self.views().select("user_id", "at"))
         return pl.concat([*found, none])
 

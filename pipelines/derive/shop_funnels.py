@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -39,6 +40,35 @@ def user_funnel(window: timedelta | None = WEEK, *, totals: bool = False) -> Fun
     return Funnel((VIEW, ADD, CHECKOUT, PURCHASE), window, optional=(CHECKOUT,), count=count)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """What carts and shoppers did, and the attempt of each that counts, found once for several tables.
+
+    ``users`` are shoppers' touches; ``cart_attempts`` and ``user_attempts`` are of ``cart_funnel`` and ``user_funnel``,
+    with the weekday of the first touch.
+    """
+
+    users: pl.DataFrame
+    cart_attempts: pl.DataFrame
+    user_attempts: pl.DataFrame
+    as_of: datetime
+    window: timedelta | None
+    time_zone: str
+
+
+def walks(
+    events: Frame, views: Frame, as_of: datetime, window: timedelta | None = WEEK, time_zone: str = "UTC"
+) -> Walks:
+    """The walks of a shop as of a moment: what funnel tables have in common."""
+    users = user_touches(events, views)
+    weekday = pl.col("at").dt.convert_time_zone(time_zone).dt.weekday().cast(TEXT)
+    by_cart, by_user = (
+        attempts(touches.with_columns(weekday=weekday), definition, "weekday", as_of)
+        for touches, definition in ((cart_touches(events), cart_funnel(window)), (users, user_funnel(window)))
+    )
+    return Walks(users, by_cart, by_user, as_of, window, time_zone)
+
+
 def funnel_daily(
     events: Frame, views: Frame, as_of: datetime, window: timedelta | None = WEEK, time_zone: str = "UTC"
 ) -> pl.DataFrame:
@@ -46,7 +76,12 @@ def funnel_daily(
 
     A shopper who comes back after an order, or after the window, begins another attempt; no touch counts twice.
     """
-    return trend(user_touches(events, views), user_funnel(window, totals=True), as_of, time_zone=time_zone)
+    return daily_of(user_touches(events, views), as_of, window, time_zone)
+
+
+def daily_of(users: pl.DataFrame, as_of: datetime, window: timedelta | None, time_zone: str) -> pl.DataFrame:
+    """``funnel_daily`` of shoppers' touches."""
+    return trend(users, user_funnel(window, totals=True), as_of, time_zone=time_zone)
 
 
 def funnel_steps(
@@ -62,24 +97,35 @@ def funnel_steps(
     Breakdowns: all; weekday, 1 to 7, of the first touch; and for shoppers one per experiment, by the variant they saw
     and from its first exposure on (those who saw two variants are left out).
     """
-    carts, users = cart_touches(events), user_touches(events, views)
-    weekday = pl.col("at").dt.convert_time_zone(time_zone).dt.weekday().cast(TEXT)
-    rows = []
-    for name, touches, definition in (("cart", carts, cart_funnel(window)), ("user", users, user_funnel(window))):
-        found = attempts(touches.with_columns(weekday=weekday), definition, "weekday", as_of)
-        rows += [_broken_down(name, found, definition, by) for by in (None, "weekday")]
+    return steps_of(walks(events, views, as_of, window, time_zone), exposures)
+
+
+def steps_of(found: Walks, exposures: pl.DataFrame | None = None) -> pl.DataFrame:
+    """``funnel_steps`` of walks."""
+    rows = [
+        _broken_down(name, walked, definition, by)
+        for name, walked, definition in (
+            ("cart", found.cart_attempts, cart_funnel(found.window)),
+            ("user", found.user_attempts, user_funnel(found.window)),
+        )
+        for by in (None, "weekday")
+    ]
     exposures = INPUTS["exposures"].empty() if exposures is None else exposures
     for experiment in exposures["experiment"].unique().sort():
-        exposed = exposed_touches(users, exposures, experiment)
-        found = attempts(exposed, user_funnel(window), "variant", as_of).rename({"variant": experiment})
-        rows.append(_broken_down("user", found, user_funnel(window), experiment))
+        exposed, definition = exposed_touches(found.users, exposures, experiment), user_funnel(found.window)
+        walked = attempts(exposed, definition, "variant", found.as_of).rename({"variant": experiment})
+        rows.append(_broken_down("user", walked, definition, experiment))
     return pl.concat(rows).sort(STEPS.key)
 
 
 def user_depths(events: Frame, views: Frame, as_of: datetime, window: timedelta | None = WEEK) -> pl.DataFrame:
     """How deep each shopper got who viewed anything: the columns of user_funnel, ordered by user_id."""
-    definition = user_funnel(window)
-    found = attempts(user_touches(events, views), definition, as_of=as_of)
+    return depths_of(walks(events, views, as_of, window))
+
+
+def depths_of(walked: Walks) -> pl.DataFrame:
+    """``user_depths`` of walks."""
+    definition, found = user_funnel(walked.window), walked.user_attempts
     step = pl.col("depth").cast(SMALL)
     return (
         found.rename({"unit": "user_id"})
@@ -130,12 +176,16 @@ def product_funnel(events: Frame, views: Frame, as_of: datetime, window: timedel
 
 def funnel_times(events: Frame, views: Frame, as_of: datetime, window: timedelta | None = WEEK) -> pl.DataFrame:
     """How long each step took after the one before, and the last after the first: the columns of funnel_times."""
+    return times_of(walks(events, views, as_of, window))
+
+
+def times_of(walked: Walks) -> pl.DataFrame:
+    """``funnel_times`` of walks."""
     rows = []
-    for name, touches, definition in (
-        ("cart", cart_touches(events), cart_funnel(window)),
-        ("user", user_touches(events, views), user_funnel(window)),
+    for name, found, definition in (
+        ("cart", walked.cart_attempts, cart_funnel(walked.window)),
+        ("user", walked.user_attempts, user_funnel(walked.window)),
     ):
-        found = attempts(touches, definition, as_of=as_of)
         last = len(definition.steps) - 1
         spans = [*((k, k + 1) for k in range(last)), (0, last)]
         rows += [histogram(found, *span).with_columns(funnel=pl.lit(name)) for span in spans]

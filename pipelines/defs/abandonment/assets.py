@@ -1,23 +1,32 @@
 """Silences of carts: the episodes, their events, their figures by day and hour, and what late events changed."""
 
 from datetime import datetime, timedelta
+from functools import partial
 
 import polars as pl
 
 from cart_core import rules
 from pipelines.defs.abandonment.announcing import announce
-from pipelines.defs.deriving import Derived, table
+from pipelines.defs.deriving import Derived, table, tables
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import abandonment, abandonment_rates
 from pipelines.tables import TABLES
 
 GROUP = "abandonment"
+SECOND = timedelta(seconds=1)
 
 
-@table("abandonment_episodes", group=GROUP, deps=["events"])
-def abandonment_episodes(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
-    """Every silence of every cart under the main definition, with what became of it by the moment asked for."""
-    return silences(shop, terms, as_of, [terms.idle])
+@tables("abandonment_episodes", "abandonment_daily", group=GROUP, deps=["events"])
+def abandonment_episodes(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
+    """Every silence of every cart under the main definition, with what became of it by the moment asked for.
+
+    By day they are counted under each definition; all definitions are found in one pass over the events.
+    """
+    found = silences(shop, terms, as_of, terms.idles)
+    return {
+        "abandonment_episodes": found.filter(pl.col("idle_s") == terms.idle // SECOND),
+        "abandonment_daily": abandonment_rates.daily(found, terms.time_zone),
+    }
 
 
 @table("abandonment_events", group=GROUP, deps=["abandonment_episodes"])
@@ -35,12 +44,6 @@ def abandonment_events(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     return Derived(frame, {"appended": told.appended, "skipped": told.skipped}, position)
 
 
-@table("abandonment_daily", group=GROUP, deps=["abandonment_episodes"])
-def abandonment_daily(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
-    """Episodes by the day they opened, for each definition of silence and each stage."""
-    return abandonment_rates.daily(silences(shop, terms, as_of, terms.idles), terms.time_zone)
-
-
 @table("abandonment_hourly", group=GROUP, deps=["abandonment_episodes"])
 def abandonment_hourly(shop: Shop, terms: Terms, _as_of: datetime) -> pl.DataFrame:
     """Episodes by the hour of the week in which they opened, under the main definition."""
@@ -52,7 +55,7 @@ def cart_cohorts(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
     """Carts by the day they began: how many were left at least once, and how many were checked out."""
     columns = ("cart_id", "timestamp", "type")
     with shop.history() as history:
-        begun = [abandonment_rates.starts(events, as_of) for events in history.batches(columns)]
+        begun = history.each(columns, partial(abandonment_rates.starts, as_of=as_of))
     episodes = shop.table("abandonment_episodes")
     return abandonment_rates.cohorts(pl.concat(begun), episodes, as_of, terms.window, terms.time_zone)
 
@@ -68,7 +71,8 @@ def restatements(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
 
 
 def silences(shop: Shop, terms: Terms, as_of: datetime, idles: list[timedelta]) -> pl.DataFrame:
-    """Episodes of the whole store under some definitions, bucket by bucket, so that memory holds one at a time."""
+    """Episodes of the whole store under some definitions, bucket by bucket, so that memory holds a few at a time."""
+    derive = partial(abandonment.episodes, as_of=as_of, idle=idles, window=terms.window)
     with shop.history() as history:
-        found = list(abandonment.stream(history.batches(abandonment.COLUMNS), as_of, idles, terms.window))
+        found = history.each(abandonment.COLUMNS, derive)
     return pl.concat([TABLES["abandonment_episodes"].empty(), *found])

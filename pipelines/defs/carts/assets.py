@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -54,5 +55,5 @@ def overcharges(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
     """Every order that charged another total than its cart's events add up to, with the total that explains it."""
     columns = (*COLUMNS, "order_id", "total_cents")
     with shop.history() as history:
-        found = [overcharges_of(events, as_of) for events in history.batches(columns)]
+        found = history.each(columns, partial(overcharges_of, as_of=as_of))
     return pl.concat([TABLES["overcharges"].empty(), *found])

@@ -4,33 +4,27 @@ from datetime import datetime
 
 import polars as pl
 
-from pipelines.defs.deriving import table
+from pipelines.defs.deriving import Derived, table, tables
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import shop_funnels
 
 GROUP = "funnels"
 
 
-@table("funnel_daily", group=GROUP, deps=["events"])
-def funnel_daily(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
-    """View, add, checkout, purchase over the attempts that shoppers began on each day."""
+@tables("funnel_steps", "funnel_daily", "user_funnel", "funnel_times", group=GROUP, deps=["events"])
+def funnels(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
+    """How far carts and shoppers get: by step, day, weekday and variant, by shopper, and how long it takes.
+
+    All of them are counted over the same attempts, which are found once.
+    """
     with shop.history() as history:
-        return shop_funnels.funnel_daily(history.scan(), shop.views(), as_of, terms.window, terms.time_zone)
-
-
-@table("funnel_steps", group=GROUP, deps=["events"])
-def funnel_steps(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
-    """The cart and the shopper funnel, whole, by weekday and by experiment."""
-    exposures = shop.given("exposures")
-    with shop.history() as history:
-        return shop_funnels.funnel_steps(history.scan(), shop.views(), as_of, exposures, terms.window, terms.time_zone)
-
-
-@table("user_funnel", group=GROUP, deps=["events"])
-def user_funnel(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
-    """How deep each shopper got who viewed anything."""
-    with shop.history() as history:
-        return shop_funnels.user_depths(history.scan(), shop.views(), as_of, terms.window)
+        walked = shop_funnels.walks(history.scan(), shop.views(), as_of, terms.window, terms.time_zone)
+    return {
+        "funnel_steps": shop_funnels.steps_of(walked, shop.given("exposures")),
+        "funnel_daily": shop_funnels.daily_of(walked.users, as_of, terms.window, terms.time_zone),
+        "user_funnel": shop_funnels.depths_of(walked),
+        "funnel_times": shop_funnels.times_of(walked),
+    }
 
 
 @table("product_funnel", group=GROUP, deps=["events"])
@@ -38,10 +32,3 @@ def product_funnel(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
     """Who viewed, added and bought each product."""
     with shop.history() as history:
         return shop_funnels.product_funnel(history.scan(), shop.views(), as_of, terms.window)
-
-
-@table("funnel_times", group=GROUP, deps=["events"])
-def funnel_times(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
-    """How long each step took after the one before."""
-    with shop.history() as history:
-        return shop_funnels.funnel_times(history.scan(), shop.views(), as_of, terms.window)

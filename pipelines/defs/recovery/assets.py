@@ -1,6 +1,7 @@
 """Recovery: the candidates, who was drawn into which arm, what became of them, and the campaign's lift."""
 
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 
@@ -22,10 +23,9 @@ def recovery_candidates(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFra
     waiting = episodes.filter(pl.col("outcome") == "open")["cart_id"]
     inputs = recovery.Inputs(*(shop.given(name) for name in ("contacts", "sends", "stock", "coupons")))
     with shop.history() as history:
-        parts = [
-            (recovery.orders(events, as_of), recovery.of_carts(events, waiting))
-            for events in history.batches(CANDIDATE_COLUMNS)
-        ]
+        parts = history.each(
+            CANDIDATE_COLUMNS, lambda events: (recovery.orders(events, as_of), recovery.of_carts(events, waiting))
+        )
     bought, open_events = (pl.concat(each) for each in zip(*parts, strict=True))
     return recovery.candidates_of(episodes, bought, open_events, as_of, inputs, terms.policy)
 
@@ -42,7 +42,7 @@ def recovery_assignments(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.Data
 def recovery_outcome(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
     """What became of each assigned episode: any order within the window, and whether it followed a mail."""
     with shop.history() as history:
-        bought = [recovery.orders(events, as_of) for events in history.batches(ORDER_COLUMNS)]
+        bought = history.each(ORDER_COLUMNS, partial(recovery.orders, as_of=as_of))
     assigned, sends = shop.table("recovery_assignments"), shop.given("sends")
     return recovery_outcomes.outcomes(assigned, pl.concat(bought), sends, as_of, terms.window)
 
