@@ -471,6 +471,16 @@ def test_p12_importing_again_does_not_bring_a_forgotten_user_back(store: Store):
     assert all(each.user_id.startswith("forgotten-") for each in store.read(named("a")))
 
 
+def test_p12_a_retry_after_forgetting_gets_the_first_answer(store: Store):
+    """The events are known by their ids and their content; the user stays forgotten."""
+    store.append(CART, [MUG], "ann", 0, event_ids=[named("one")])
+    store.forget("ann")
+    assert store.append(CART, [MUG], "ann", 0, event_ids=[named("one")]) == 1
+    assert (store.position(), store.read(CART)[0].user_id.startswith("forgotten-")) == (1, True)
+    with pytest.raises(EventIdConflict):
+        store.append(CART, [POT], "ann", 1, event_ids=[named("one")])
+
+
 def test_a_group_of_appends_gets_each_its_own_answer(store: Store):
     """A refused append does not harm its neighbours."""
     group = [
