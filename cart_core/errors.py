@@ -172,7 +172,7 @@ class StillNamed(StoreError):
         self.files = files
         places = [f"{len(positions)} events, first at position {positions[0]}"] if positions else []
         told = "; ".join([*places, *files])
-        super().__init__(f"the link is erased, but the id still stands in metadata, order ids or files: {told}")
+        super().__init__(f"the link is erased, but the id stands, or may stand, where it cannot be taken out: {told}")
 
 
 class StoreTooNew(StoreError):

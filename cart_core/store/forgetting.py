@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ Cleaner = Callable[[Path, Path, Traces], bool]
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """Files that were cleaned or removed, and files that still hold the id since nobody knows how to clean them."""
+    """Files that were cleaned or removed, and files that hold the id, or may hold it, and that nobody can clean."""
 
     changed: list[Path] = field(default_factory=list)
     left: list[Path] = field(default_factory=list)
@@ -44,10 +45,15 @@ def scrub(home: Path, traces: Traces, segments: Path) -> Scrubbed:
     for path in sorted(each for each in home.rglob("*") if each.is_file() and not each.is_symlink()):
         if path.parent == segments or _is_without_users(path.relative_to(home)):
             continue
-        if _clean(path, traces):
-            done.changed.append(path)
-        elif _cleaner(path) is None and holds(path, traces):
-            done.left.append(path)
+        try:
+            if _clean(path, traces):
+                done.changed.append(path)
+            elif _cleaner(path) is None and holds(path, traces):
+                done.left.append(path)
+        except (OSError, ValueError, EOFError, zlib.error) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            done.left.append(path)  # it is torn or not what its name says, so nobody can tell what it holds
     return done
 
 

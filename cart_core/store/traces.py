@@ -107,7 +107,8 @@ def clean_json(path: Path, target: Path, traces: Traces) -> bool:
 
     Where that is not enough, or the file is no JSON, nothing is written: it has to go.
     """
-    data = path.read_bytes()
+    with _opened(path, "rb") as file:
+        data = file.read()
     if not traces.in_bytes(data):
         return False
     try:
@@ -116,7 +117,8 @@ def clean_json(path: Path, target: Path, traces: Traces) -> bool:
         return True
     cleaned = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
     if not traces.in_bytes(cleaned):
-        target.write_bytes(cleaned)
+        with _opened(target, "wb", like=path) as out:
+            out.write(cleaned)
     return True
 
 

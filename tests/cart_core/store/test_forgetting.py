@@ -98,6 +98,8 @@ def _fill(store: CartStore) -> None:
     (home / "inbox/done/rees46/old.csv").write_text("time,user\n" + "".join(f"1,{user}\n" for user in people))
     with gzip.open(home / "inbox/done/rees46/packed.csv.gz", "wt") as packed:
         packed.write("time,user\n" + "".join(f"1,{user}\n" for user in people))
+    with gzip.open(home / "inbox/shopify/packed.json.gz", "wt") as packed:
+        packed.write(json.dumps([{"customer": user} for user in people]))
     orders = {"orders": [{"id": place, "customer": {"email": user}} for place, user in enumerate(people)], "shop": ANN}
     (home / "inbox/shopify/orders.json").write_text(json.dumps(orders))
     (home / "derived/report.html").write_text(f"<p>{ANN}</p>")
@@ -147,10 +149,11 @@ def test_p12_nobody_else_is_touched(shop: CartStore):
             "inbox/done/rees46/old.csv",
             "inbox/done/rees46/packed.csv.gz",
             "inbox/shopify/orders.json",
+            "inbox/shopify/packed.json.gz",
             "inputs/contacts.parquet",
             *(["derived/other.html"] if user == "bob" else []),
         }
-        assert len(rest) == (9 if user == "bob" else 8)
+        assert len(rest) == (10 if user == "bob" else 9)
     table = pq.read_table(home / "derived/table.parquet")
     assert table["user_id"].to_pylist() == ["forgotten-1", *OTHERS]
     assert table["reasons"].to_pylist() == [["asked by forgotten-1"], ["bought"], []]
@@ -221,6 +224,22 @@ def test_p12_a_file_that_nobody_can_clean_is_named(shop: CartStore):
     with pytest.raises(StillNamed, match=r"people\.bin"):
         shop.forget(ANN)
     assert holding(shop.path, ANN) == ["inputs/people.bin"]
+
+
+@pytest.mark.parametrize("name", ["torn.csv.gz", "torn.json.gz", "torn.parquet", "no.parquet"])
+def test_p12_a_file_that_nobody_can_read_is_named(shop: CartStore, name: str):
+    """What is torn, as an upload that broke off leaves it, may hold anybody; all the others are cleaned."""
+    content = {
+        "torn.csv.gz": gzip.compress(b"time,user\n" * 9_999)[:-20],
+        "torn.json.gz": gzip.compress(b"[]")[:-6],
+        "torn.parquet": (shop.path / "derived" / "table.parquet").read_bytes()[:-40],
+        "no.parquet": b"",
+    }[name]
+    (shop.path / "inbox" / name).write_bytes(content)
+    with pytest.raises(StillNamed, match=re.escape(name)):
+        shop.forget(ANN)
+    (shop.path / "inbox" / name).unlink()
+    assert holding(shop.path, ANN) == []
 
 
 @pytest.mark.parametrize("user", ['o"neil', "jürgen", "a<b>&c", "back\\slash", "Späti-🛒", "tab\there"])
