@@ -27,8 +27,8 @@ async def carts(
     limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 50,
 ) -> Response:
     """List the carts of the token's user, the latest touched first: how a browser that lost everything finds them."""
-    states = await asyncio.to_thread(shop.service.carts_of, who, status)
-    return json_response({"carts": [state.to_json() for state in states[:limit]]})
+    states = await asyncio.to_thread(shop.service.carts_of, who, status, limit)
+    return json_response({"carts": [state.to_json() for state in states]})
 
 
 @router.post("/v1/prices", tags=["prices"], response_model=Repriced, responses=docs.PRICING, summary="Change a price")

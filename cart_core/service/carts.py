@@ -6,9 +6,10 @@ cart that another process has changed. What was decided is appended under the ve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from uuid import uuid4
 
 from cart_core.commands import AddItem, Decision, HandOver, MergeCart, decide, redo, undo
@@ -32,6 +33,7 @@ from cart_core.service.catalogue import PriceCatalogue
 from cart_core.store.base import Store
 from cart_core.store.requests import Append
 
+CARTS_PER_LOOK = 50
 TRIES = 6
 """A command is decided once and, where somebody else was quicker, up to five times again."""
 
@@ -91,10 +93,16 @@ class CartService:
         _check_reader(self.store.cart(cart_id), who)
         return self.store.read(cart_id)
 
-    def carts_of(self, who: Who, status: str | None = None) -> list[CartState]:
-        """The carts that belong to somebody, the latest touched first."""
-        states = (self.store.cart(cart_id) for cart_id in self.store.carts_of(who.user_id))
-        return [each for each in states if each.user_id == who.user_id and status in (None, each.status)]
+    def carts_of(self, who: Who, status: str | None = None, limit: int | None = None) -> list[CartState]:
+        """The carts that belong to somebody, the latest touched first; at most ``limit`` of them."""
+        return list(islice(self._carts_of(who, status), limit))
+
+    def _carts_of(self, who: Who, status: str | None) -> Iterator[CartState]:
+        cart_ids = self.store.carts_of(who.user_id)
+        for start in range(0, len(cart_ids), CARTS_PER_LOOK):
+            for state in self.store.carts(cart_ids[start : start + CARTS_PER_LOOK]):
+                if state.user_id == who.user_id and status in (None, state.status):
+                    yield state
 
     def _round(self, asks: Sequence[Ask], waiting: Sequence[int], outcomes: list[Answer | CartError]) -> list[int]:
         """Try each waiting ask once; those that must be tried again."""

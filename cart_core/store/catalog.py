@@ -250,6 +250,12 @@ def journal_heads_of(db: Connection, cart_ids: Sequence[bytes]) -> dict[bytes, t
     return heads
 
 
+def journal_carts_of(db: Connection, user_key: int) -> dict[bytes, int]:
+    """The carts that have a journal row of a user, with the position of the last one."""
+    sql = "SELECT cart_id, max(position) FROM journal WHERE user_key = ? GROUP BY cart_id"
+    return {bytes(row[0]): int(row[1]) for row in db.execute(sql, (user_key,)).fetchall()}
+
+
 def journal_count(db: Connection, first: int, last: int) -> int:
     """How many journal rows stand between two positions, both included."""
     row = db.execute("SELECT count(*) FROM journal WHERE position BETWEEN ? AND ?", (first, last)).fetchone()

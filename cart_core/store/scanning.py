@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from uuid import UUID
+from itertools import chain
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cart_core import rules
 from cart_core.schema import EVENTS
@@ -133,24 +134,12 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return plain if isinstance(plain, pl.DataFrame) else plain.to_frame()
 
 
-def carts_of(db: Connection, reader: Reader, user_id: str) -> list[str]:
-    """The carts that have an event of a user, the latest touched first."""
-    key = catalog.find_user(db, user_id)
-    if key is None:
-        return []
-    columns = ["position", "cart_id", "user_key"]
-    frames = [each.select(columns) for each in _frames(reader, reader.segments(db), 0, None)]
-    tail = _frame(at_rest.from_journal(catalog.journal(db))).lazy().select(columns)
-    mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == key)
-    latest = mine.group_by("cart_id").agg(pl.col("position").max()).sort("position", descending=True).collect()
-    return [str(UUID(bytes=each)) for each in latest["cart_id"]]
-
-
 def events_naming(db: Connection, reader: Reader, user_key: int, traces: Traces) -> list[int]:
     """The positions of a user's events whose metadata or order id holds the user's id, ascending."""
     columns = ["position", "user_key", "order_id", "metadata"]
-    frames = [each.select(columns) for each in _frames(reader, reader.segments(db), 0, None)]
-    tail = _frame(at_rest.from_journal(catalog.journal(db))).lazy().select(columns)
-    mine = pl.concat([*frames, tail], how="vertical").filter(pl.col("user_key") == user_key)
-    rows = mine.select("position", "order_id", "metadata").collect().rows()
-    return sorted(position for position, *told in rows if traces.in_value(told))
+    parts = chain(
+        (reader.folder.read(each, columns) for each in reader.segments(db)),
+        [at_rest.from_journal(catalog.journal(db)).select(columns)],
+    )
+    mine = chain.from_iterable(each.filter(pc.equal(each["user_key"], user_key)).to_pylist() for each in parts)
+    return sorted(row["position"] for row in mine if traces.in_value((row["order_id"], row["metadata"])))

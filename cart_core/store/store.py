@@ -23,6 +23,7 @@ from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
 from cart_core.store.catalog import Catalog
 from cart_core.store.index import IndexCache
 from cart_core.store.live import LiveStates
+from cart_core.store.owners import OwnerCache
 from cart_core.store.reader import Reader
 from cart_core.store.requests import Append
 from cart_core.store.results import Admission, Compacted, Published, Sealed, Verified
@@ -58,6 +59,7 @@ class CartStore(Store):
         self.folder = folder
         self.indexes = IndexCache(path / "cache" / "index", folder)
         self.reader = Reader(folder, self.indexes)
+        self._owners = OwnerCache(path / "cache" / "index")
         self._states = LiveStates(catalog_, self.reader)
         self._writer = Writer(catalog_, self.reader, self._states, self.clock)
         self._bulk = BulkWriter(catalog_, self.reader, self.clock, journal_rows)
@@ -185,11 +187,14 @@ class CartStore(Store):
         return known
 
     def carts_of(self, user_id: str) -> list[str]:
-        """The carts that have an event of this user, the latest touched first."""
-        from cart_core.store import scanning
+        """The carts that have an event of this user, the latest touched first; as quick among millions as among few.
 
+        Whose the carts of a segment are is noted in the cache folder when somebody first asks.
+        """
         with self.catalog.reading() as db:
-            return scanning.carts_of(db, self.reader, user_id)
+            key = catalog.find_user(db, user_id)
+            latest = {} if key is None else self._owners.carts_of(db, self.reader, key)
+        return [str(UUID(bytes=cart_id)) for cart_id in sorted(latest, key=latest.__getitem__, reverse=True)]
 
     def position(self) -> int:
         """The position of the last event; 0 in an empty store."""

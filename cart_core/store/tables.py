@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS journal (
     running_hash {blob} NOT NULL,
     UNIQUE (cart_id, version)
 );
+CREATE INDEX IF NOT EXISTS journal_users ON journal (user_key);
 CREATE TABLE IF NOT EXISTS segments (
     segment_id {serial},
     file TEXT NOT NULL UNIQUE,
@@ -47,6 +48,9 @@ SCHEMA_VERSION = 2
 """The version of these tables, and of the columns of segments that are written under them."""
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: ("ALTER TABLE segments ADD COLUMN schema_version {int} NOT NULL DEFAULT 1",),
+    1: (
+        "ALTER TABLE segments ADD COLUMN schema_version {int} NOT NULL DEFAULT 1",
+        "CREATE INDEX IF NOT EXISTS journal_users ON journal (user_key)",
+    ),
 }
 """What makes tables of one version those of the next; what segments hold is upcast where it is read."""

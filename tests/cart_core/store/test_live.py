@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cart_core.projector import CartState, fold
@@ -57,6 +57,7 @@ def _prepared(store: CartStore, cart: str, events: list[Any], head: int) -> list
 
 
 @given(STEPS)
+@settings(max_examples=40)
 def test_law_two_processes_see_what_the_events_say(steps: list[Any]) -> None:
     """Two doors to one store, appends, bulk appends, seals and forgetting in any order: no look is behind."""
     with (
