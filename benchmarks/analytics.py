@@ -23,10 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from analytics_sql import CANDIDATES, EPISODES, EXPERIMENT, FUNNEL
 
+from cart_core.projector.streaming import in_order
 from cart_core.schema import EVENTS
 from cart_core.simulator import simulate
 from pipelines.derive.abandonment import COLUMNS, episodes
-from pipelines.derive.experiments import CATALOG, Experiment, acts, compare, first_exposures, unit_metrics
+from pipelines.derive.experiments import CATALOG, Experiment, acts, compare, first_exposures
+from pipelines.derive.experiments.acts import counted, metrics_of
 from pipelines.derive.funnel import Funnel, attempts, step_rows
 from pipelines.derive.recovery import Inputs, Policy, candidates_of, of_carts, orders
 from pipelines.derive.shop_funnels import exposed_touches
@@ -39,6 +41,7 @@ END = START + timedelta(days=DAYS)
 EVENTS_PER_CART = 6.6
 IDLES = [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)]
 BATCH_ROWS = 1_000_000
+SHARE_ROWS = 5_000_000
 TEN_METRICS = tuple(CATALOG)[:10]
 ORDER_COLUMNS = ("cart_id", "user_id", "version", "timestamp", "type", "order_id", "total_cents")
 SPAWN = multiprocessing.get_context("spawn")
@@ -94,36 +97,44 @@ def whole_carts(folder: Path, columns: tuple[str, ...]) -> Iterator[pa.Table]:
 
 def find_episodes(folder: Path) -> int:
     """Episodes under three definitions, batch by batch."""
-    return sum(episodes(batch, END, IDLES).height for batch in whole_carts(folder, COLUMNS))
+    return sum(in_order(lambda batch: episodes(batch, END, IDLES).height, whole_carts(folder, COLUMNS)))
 
 
 def find_funnel(folder: Path) -> int:
-    """Add, checkout, purchase by variant and by day, from the first exposure on."""
-    events, views = pl.scan_parquet(folder / "events.parquet"), INPUTS["views"].empty()
-    exposures = pl.read_parquet(folder / "exposures.parquet")
-    touches = exposed_touches(user_touches(events, views), exposures, "checkout_button")
+    """Add, checkout, purchase by variant and by day, from the first exposure on; a share of the shoppers at a time."""
+    rows = pq.ParquetFile(folder / "events.parquet").metadata.num_rows
     definition = Funnel(["add", "checkout", "purchase"])
-    found = attempts(touches, definition, "variant", END)
+    shares = -(-rows // SHARE_ROWS)
+    found = pl.concat(walked(folder, definition, share, shares) for share in range(shares))
     day = pl.format("{} {}", "variant", pl.col("at_0").dt.date())
     return step_rows(found.with_columns(group=day), definition, "group").height
+
+
+def walked(folder: Path, definition: Funnel, share: int, shares: int) -> pl.DataFrame:
+    """The attempts of one share of the shoppers."""
+    mine = pl.col("user_id").hash() % shares == share
+    events = pl.scan_parquet(folder / "events.parquet").filter(mine)
+    exposures = pl.scan_parquet(folder / "exposures.parquet").filter(mine).collect()
+    touches = exposed_touches(user_touches(events, INPUTS["views"].empty()), exposures, "checkout_button")
+    return attempts(touches, definition, "variant", END)
 
 
 def find_candidates(folder: Path) -> int:
     """Every open episode with reasons and content, batch by batch up to the last join."""
     columns = tuple(dict.fromkeys((*COLUMNS, "product_name", "metadata", *ORDER_COLUMNS)))
-    found, bought, waiting = [], [], []
-    for batch in whole_carts(folder, columns):
+
+    def found(batch: pa.Table) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         silent = episodes(batch, END)
-        found.append(silent)
-        bought.append(orders(batch, END))
-        waiting.append(of_carts(batch, silent.filter(pl.col("outcome") == "open")["cart_id"]))
+        waiting = silent.filter(pl.col("outcome") == "open")["cart_id"]
+        return silent, orders(batch, END), of_carts(batch, waiting)
+
+    parts = zip(*in_order(found, whole_carts(folder, columns)), strict=True)
     given = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("contacts", "coupons", "stock")}
-    listed = candidates_of(pl.concat(found), pl.concat(bought), pl.concat(waiting), END, Inputs(**given), Policy())
-    return listed.height
+    return candidates_of(*(pl.concat(part) for part in parts), END, Inputs(**given), Policy()).height
 
 
 def find_effects(folder: Path) -> int:
-    """Ten metrics of one experiment, as of its end."""
+    """Ten metrics of one experiment, as of its end; what users did is counted batch by batch."""
     experiment = Experiment(
         key="checkout_button",
         control="control",
@@ -132,11 +143,13 @@ def find_effects(folder: Path) -> int:
         secondary=TEN_METRICS[1:],
     )
     columns = ("cart_id", "version", "user_id", "timestamp", "type", "total_cents")
-    done = pl.concat([acts(batch) for batch in whole_carts(folder, columns)])
     exposures = pl.read_parquet(folder / "exposures.parquet")
-    exposed = first_exposures(exposures, experiment.key, experiment.variants, end=END)
-    users = unit_metrics(done, exposed.users, window=experiment.window, as_of=END)
-    return compare(users, variant="variant", control="control", metrics=experiment.metrics).height
+    users = first_exposures(exposures, experiment.key, experiment.variants, end=END).users
+    window = experiment.window
+    parts = in_order(lambda batch: counted(acts(batch), users, window=window, as_of=END), whole_carts(folder, columns))
+    counts = pl.concat(parts).group_by("user_id").sum()
+    told = metrics_of(counts, users, window=window, as_of=END)
+    return compare(told, variant="variant", control="control", metrics=experiment.metrics).height
 
 
 class Sql:

@@ -56,20 +56,30 @@ def unit_metrics(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta |
     whether the whole window lies before ``as_of`` (with no window: never). A user who did nothing has zeros.
     Users exposed after ``as_of`` are left out. Ordered as ``users``.
     """
-    users = users.filter(pl.col("exposed_at") <= as_of)
+    return metrics_of(counted(acts, users, window=window, as_of=as_of), users, window=window, as_of=as_of)
+
+
+def counted(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime) -> pl.DataFrame:
+    """What the acting ones of these users did: user_id and counts, which add up over parts of the acts."""
+    known = users.lazy().filter(pl.col("exposed_at") <= as_of).select("user_id", "exposed_at")
     until = pl.lit(as_of).cast(MOMENT)
     if window is not None:
         until = pl.min_horizontal(until, pl.col("exposed_at") + window)
-    done = acts.lazy().join(users.lazy().select("user_id", "exposed_at"), on="user_id")
     after = (pl.col("since") >= pl.col("exposed_at")) & (pl.col("at") <= until)
     before = pl.col("at") < pl.col("exposed_at")
-    counted = done.group_by("user_id").agg(
+    done = acts.lazy().join(known, on="user_id").group_by("user_id")
+    return done.agg(
         *(_count(after, act).alias(name) for name, act in _COUNTS.items()),
         revenue_cents=_sum(after),
         orders_before=_count(before, ORDER),
         revenue_before_cents=_sum(before),
-    )
-    rows = users.lazy().join(counted, on="user_id", how="left", maintain_order="left").collect()
+    ).collect()
+
+
+def metrics_of(counts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime) -> pl.DataFrame:
+    """``unit_metrics`` of users from their counts; one without counts did nothing."""
+    users = users.filter(pl.col("exposed_at") <= as_of)
+    rows = users.join(counts, on="user_id", how="left", maintain_order="left")
     over = pl.lit(value=False) if window is None else pl.col("exposed_at") + window <= as_of
     return rows.select(
         *users.columns,
