@@ -46,7 +46,7 @@ LIGHT = Palette(
     lost="#c8553d",
     quiet="#b8c0ca",
     page="#f5f6f4",
-    good_wash="#e3f2ee",
+    good_wash="#eef8f5",
     warn_wash="#fbeae5",
     warn_ink="#9c3a24",
 )

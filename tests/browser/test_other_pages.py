@@ -1,0 +1,78 @@
+"""The other pages that people open: the report, Dagster's asset graph, and a notebook in JupyterLab."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from pipelines.dashboard.report import REPORT_FILE
+from tests.browser.serving import Served, free_port, served
+from tests.browser.visitors import Visitors, barriers
+
+pytestmark = pytest.mark.browser
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NOTEBOOK = "01_a_cart_from_its_events.ipynb"
+MEGABYTE = 1_000_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_stands_alone(visitors: Visitors, shop: Path, scheme):
+    """The file opens without a server or a network, fits a phone, and keeps nobody out, by day and by night."""
+    report = shop / "derived" / REPORT_FILE
+    assert report.stat().st_size < MEGABYTE
+    page = visitors.window(400, scheme=scheme)
+    page.goto(report.as_uri())
+    assert "of carts end in an order" in page.locator("h1").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.locator("svg.drawing:visible").count() >= 6
+    assert barriers(page) == []
+
+
+def test_the_report_and_the_dashboard_say_the_same(dashboard: Served, visitors: Visitors, shop: Path):
+    """Every headline figure reads alike in the mailed file and on the overview."""
+    report = visitors.window()
+    report.goto((shop / "derived" / REPORT_FILE).as_uri())
+    expected = report.locator(".figure .value").all_inner_texts()
+    assert len(expected) == 8
+    assert visitors.open(dashboard.url).locator(".figure .value").all_inner_texts() == expected
+
+
+def test_the_asset_graph_is_drawn(visitors: Visitors, shop: Path, tmp_path: Path):
+    """Dagster's own page loads our definitions and draws the tables as a graph."""
+    port = free_port()
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    command = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port)]
+    command += ["-m", "pipelines.definitions"]
+    settings = {"DAGSTER_HOME": str(tmp_path), "CART_STORE": str(shop)}
+    with served(command, f"http://127.0.0.1:{port}", tmp_path / "log", "/server_info", settings) as running:
+        page = visitors.window()
+        page.goto(f"{running.url}/asset-groups")
+        for table in ("headline", "recovery_candidates", "funnel_steps"):
+            expect(page.get_by_text(table, exact=True).first).to_be_visible()
+
+
+def test_a_notebook_runs_in_jupyterlab(visitors: Visitors, tmp_path: Path):
+    """JupyterLab opens the first notebook and runs it to the end without an error."""
+    shutil.copy(REPOSITORY / "notebooks" / NOTEBOOK, tmp_path)
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
+    command += [f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token=", "--ServerApp.port_retries=0"]
+    command += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    settings = {"PYTHONPATH": str(REPOSITORY), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    with served(command, f"http://127.0.0.1:{port}", tmp_path / "log", "/api", settings) as running:
+        page = visitors.window()
+        page.goto(f"{running.url}/lab/tree/{NOTEBOOK}")
+        page.locator(".jp-Notebook").wait_for()
+        expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_attached()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
+        expect(prompts.last).to_contain_text("]:")
+        expect(page.locator(".jp-CodeCell .jp-InputArea-prompt", has_text="[*]")).to_have_count(0)
+        assert page.locator('.jp-RenderedText[data-mime-type*="stderr"]').count() == 0
+        assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
