@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pyarrow as pa
 
 from pipelines.defs.abandonment.announcing import METADATA
 from pipelines.defs.checking import invariant
@@ -37,26 +38,31 @@ def each_order_is_credited_once(shop: Shop) -> pl.DataFrame:
 @invariant("abandonment_events")
 def each_silence_is_announced_once(shop: Shop) -> pl.DataFrame:
     """This job never told a cart twice of one silence."""
-    ours = _acts_and_announcements(shop).filter("ours")
+    columns = ["cart_id", "version", "type", "last_activity_at", "metadata"]
+    with shop.history() as history:
+        ours = history.scan(columns).filter(OURS).drop("metadata").collect()
     return ours.filter(pl.struct("cart_id", "last_activity_at").is_duplicated())
 
 
 @invariant("abandonment_events")
 def nobody_acted_before_the_announcement(shop: Shop) -> pl.DataFrame:
     """No activity lies between the last one that an event of this job states and the event, in the cart's order."""
+    columns = ("cart_id", "version", "timestamp", "type", "last_activity_at", "metadata")
+    with shop.history() as history:
+        found = history.each(columns, _over_a_head)
+    return pl.concat(found) if found else pl.DataFrame({"cart_id": []})
+
+
+OURS = (pl.col("type") == "CartAbandoned") & (pl.col("metadata").map.get("source") == METADATA["source"])
+
+
+def _over_a_head(events: pa.Table) -> pl.DataFrame:
+    """The announcements of this job, among whole carts in order, that an activity had overtaken."""
+    rows = pl.DataFrame(events).filter(pl.col("type").is_in(("CartAbandoned", *SHOPPER_ACTS)))
     acted = pl.when(pl.col("type") != "CartAbandoned").then("timestamp").cum_max().over("cart_id")
-    rows = _acts_and_announcements(shop).with_columns(acted_at=acted)
     latest = pl.col("acted_at").fill_null(strategy="forward").over("cart_id")
-    return rows.with_columns(acted_at=latest).filter("ours", pl.col("acted_at") > pl.col("last_activity_at"))
-
-
-def _acts_and_announcements(shop: Shop) -> pl.DataFrame:
-    """Shoppers' acts and CartAbandoned events in each cart's order; ``ours`` are those that this job appended."""
-    columns = ["cart_id", "version", "timestamp", "type", "last_activity_at", "metadata"]
-    ours = (pl.col("type") == "CartAbandoned") & (pl.col("metadata").map.get("source") == METADATA["source"])
-    with shop.events() as store:
-        rows = store.scan(columns=columns).filter(pl.col("type").is_in(("CartAbandoned", *SHOPPER_ACTS)))
-        return rows.with_columns(ours=ours.fill_null(value=False)).drop("metadata").sort("cart_id", "version").collect()
+    rows = rows.with_columns(ours=OURS.fill_null(value=False), acted_at=acted).with_columns(acted_at=latest)
+    return rows.filter("ours", pl.col("acted_at") > pl.col("last_activity_at")).drop("metadata")
 
 
 @invariant("abandonment_daily")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 
 from cart_core import rules
@@ -17,7 +19,7 @@ def buyers_are_excluded(shop: Shop) -> pl.DataFrame:
     notes = shop.notes("recovery_candidates")
     as_of = rules.parse_time(notes["as_of"])
     with shop.up_to(int(notes["position"])).history() as history:
-        bought = pl.concat([recovery.orders(events, as_of) for events in history.batches(ORDER_COLUMNS)])
+        bought = pl.concat(history.each(ORDER_COLUMNS, partial(recovery.orders, as_of=as_of)))
     latest = bought.group_by("user_id").agg(bought_at=pl.col("completed_at").max())
     eligible = shop.table("recovery_candidates").filter("eligible").join(latest, on="user_id")
     return eligible.filter(pl.col("bought_at") >= pl.col("last_activity_at"))
