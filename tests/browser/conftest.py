@@ -31,10 +31,12 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small simulated shop with every table derived, and its report."""
+    """The folder of a small simulated shop, sealed, with every table derived, and its report."""
     folder = tmp_path_factory.mktemp("browser") / "demo"
     subprocess.run([*CART, "demo", "--dir", str(folder), *SHOP], check=True, capture_output=True)
-    return folder / "store"
+    store = folder / "store"
+    subprocess.run([*CART, "--store", str(store), "seal"], check=True, capture_output=True)
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -50,10 +50,13 @@ def test_the_asset_graph_is_drawn(visitors: Visitors, shop: Path, tmp_path: Path
     command += ["-m", "pipelines.definitions"]
     settings = {"DAGSTER_HOME": str(tmp_path), "CART_STORE": str(shop)}
     with served(command, f"http://127.0.0.1:{port}", tmp_path / "log", "/server_info", settings) as running:
-        page = visitors.window()
+        page = visitors.window(ours=False)
         page.goto(f"{running.url}/asset-groups")
-        for table in ("headline", "recovery_candidates", "funnel_steps"):
-            expect(page.get_by_text(table, exact=True).first).to_be_visible()
+        for group in ("abandonment", "recovery", "pages"):
+            expect(page.get_by_text(group, exact=True).first).to_be_attached()
+        page.goto(f"{running.url}/locations/pipelines.definitions/asset-groups/pages/lineage")
+        for table in ("headline", "report"):
+            expect(page.get_by_text(table, exact=True).first).to_be_attached()
 
 
 def test_a_notebook_runs_in_jupyterlab(visitors: Visitors, tmp_path: Path):
@@ -65,7 +68,7 @@ def test_a_notebook_runs_in_jupyterlab(visitors: Visitors, tmp_path: Path):
     command += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     settings = {"PYTHONPATH": str(REPOSITORY), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
     with served(command, f"http://127.0.0.1:{port}", tmp_path / "log", "/api", settings) as running:
-        page = visitors.window()
+        page = visitors.window(ours=False)
         page.goto(f"{running.url}/lab/tree/{NOTEBOOK}")
         page.locator(".jp-Notebook").wait_for()
         expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_attached()

@@ -28,12 +28,14 @@ class Visitors:
         self.errors: list[str] = []
         self.strangers: list[str] = []
 
-    def window(self, width: int = 1280, *, scheme: Literal["light", "dark"] = "light") -> Page:
-        """A window of a width, by day or by night; it downloads, and reaches no other host."""
+    def window(self, width: int = 1280, *, scheme: Literal["light", "dark"] = "light", ours: bool = True) -> Page:
+        """A window of a width, by day or by night; of pages that are not ours nothing is noted."""
         context = self._browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         context.set_default_timeout(TIMEOUT_MS)
         self._contexts.append(context)
         page = context.new_page()
+        if not ours:
+            return page
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", self._asked)
