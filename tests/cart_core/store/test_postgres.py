@@ -352,18 +352,41 @@ def test_p12_no_table_on_the_servers_disk_holds_a_forgotten_user(client: Client,
     assert {each.user_id for each in store.read(named("b"))} == {"bob"}
 
 
-def test_p12_a_transaction_that_may_still_see_a_user_is_told(client: Client, store: CartStore):
+@pytest.fixture
+def older(client: Client) -> Iterator[Client]:
+    """A transaction that began before whatever comes, and may look at what was there then."""
+    options = client.info.get_parameters().get("options", "")
+    with psycopg.connect(client.info.dsn, options=options, autocommit=True) as opened:
+        opened.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        opened.execute("SELECT 1")
+        yield opened
+
+
+def test_p12_a_transaction_that_may_still_see_a_user_is_told(client: Client, store: CartStore, older: Client):
     """Bytes that an older snapshot needs stay; forgetting again when it is over removes them."""
     user = "margarete-unmistakable-2846"
     store.append_many(life("a", user))
-    with psycopg.connect(client.info.dsn, options=client.info.get_parameters().get("options", "")) as older:
-        older.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        older.execute("SELECT 1")
-        with pytest.raises(StoreBusy, match="forget again"):
-            store.forget(user)
+    store.catalog._timeout_s = 0.1
+    with pytest.raises(StoreBusy, match="forget again"):
+        store.forget(user)
+    older.execute("COMMIT")
     store.forget(user)
     client.execute("CHECKPOINT")
     assert _files_with(postgres.server().data / "base", user.encode()) == []
+
+
+def test_p12_forgetting_waits_for_a_transaction_that_is_soon_over(client: Client, store: CartStore, older: Client):
+    """Such as the server's own analysis of a table: nobody is told to come again."""
+    store.append(CART, [MUG], "margarete", 0)
+    told: list[bool] = []
+    forgetting = threading.Thread(target=lambda: told.append(store.forget("margarete")))
+    forgetting.start()
+    paused = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND application_name = 'cart'"
+    while not client.execute(paused).fetchone()[0]:
+        pass
+    older.execute("COMMIT")
+    forgetting.join()
+    assert told == [True]
 
 
 def test_p12_forgetting_leaves_segments_alone_that_lie_in_the_stores_own_folder(store: CartStore):
