@@ -263,14 +263,19 @@ def folder_of(derived: Path, **changed: pl.DataFrame | None) -> Path:
 
 def one_cart(identity: str) -> pl.DataFrame:
     """One order of shopper u1."""
-    row = {"cart_id": UUID(identity).bytes, "user_id": "u1", "status": "checked_out", "order_id": "order-7"}
+    row: dict[str, Any] = {
+        "cart_id": UUID(identity).bytes,
+        "user_id": "u1",
+        "status": "checked_out",
+        "order_id": "order-7",
+    }
     row |= {"version": 6, "first_event_at": AS_OF, "last_event_at": AS_OF, "currency": "USD", "total_cents": 5220}
     return rows_of("carts", [row])
 
 
 def parts_of(table: str, key: str, column: str | None) -> tuple[dict[str, object], pl.DataFrame]:
     """A figure taken apart: two carts, worth 1 each; a column is told in the first part's name."""
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"what": f"cart {column}", "cart_id": "7f9c24e5-2f0b-4c1e-9d3a-000000000001", "user_id": "u1", "value": 1},
         {"what": "cart", "cart_id": "7f9c24e5-2f0b-4c1e-9d3a-000000000002", "user_id": None, "value": 1},
     ]
