@@ -74,8 +74,8 @@ notebooks: $(VENV)/dev.stamp ## open the notebooks
 docs: $(VENV)/dev.stamp ## build the docs into site/, to be opened from the disk
 	$(BIN)/mkdocs build --clean
 
-dashboard: $(VENV)/dev.stamp ## write the report of the demo shop
-	$(BIN)/cart --store data/demo/store report
+dashboard: $(VENV)/dev.stamp ## the dashboard of the demo shop, on 127.0.0.1
+	$(BIN)/cart --store data/demo/store dashboard
 
 dagster: $(VENV)/dev.stamp ## the Dagster UI and its schedules, on 127.0.0.1
 	mkdir -p .dagster && cp dagster.yaml .dagster/
