@@ -16,6 +16,7 @@ from hashlib import file_digest, sha256
 from typing import Any
 
 SUMS, MANIFEST, LEDGER, EVENTS = "SHA256SUMS", "manifest.json", "ledger.json", "events.jsonl"
+ANCHORS = "anchors.jsonl"
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -110,17 +111,33 @@ def read_events(
         yield f"{EVENTS}: has {len(leaves)} events, not {manifest['events']}"
 
 
+def head_of(batches: list[dict[str, Any]]) -> str:
+    """The head over batches."""
+    leaves = {place: sha256(b"\x00" + sha256(canonical(each)).digest()).digest() for place, each in enumerate(batches)}
+    tree = root(len(batches), leaves, {}) if batches else sha256(b"").hexdigest()
+    return sha256(canonical({"batches": len(batches), "root": tree})).hexdigest()
+
+
+def anchor_problems(folder: str, batches: list[dict[str, Any]], manifest: dict[str, Any]) -> Iterator[str]:
+    """Anchors that the chain does not begin with. Who signed them is not looked at here."""
+    if ANCHORS not in manifest["files"]:
+        return
+    with open(os.path.join(folder, ANCHORS), encoding="utf-8") as file:  # noqa: PTH118, PTH123
+        for line, text in enumerate(file, 1):
+            each = json.loads(text)
+            wanted = (manifest["store"], head_of(batches[: each["batches"]]))
+            if (each["store"], each["head"]) != wanted or each["batches"] > len(batches):
+                yield f"{ANCHORS} line {line}: the batches do not begin with what was anchored"
+
+
 def chain_problems(batches: list[dict[str, Any]], manifest: dict[str, Any], head: str) -> Iterator[str]:
     """Batches that do not follow the one before, and a head that they do not lead to."""
     previous = "00" * 32
-    entries: dict[int, bytes] = {}
     for place, batch in enumerate(batches):
         if batch["batch"] != place + 1 or batch["previous"] != previous:
             yield f"{LEDGER} batch {place + 1}: does not follow the one before it"
-        entry = sha256(canonical(batch)).digest()
-        previous, entries[place] = entry.hex(), sha256(b"\x00" + entry).digest()
-    tree = root(len(batches), entries, {}) if batches else sha256(b"").hexdigest()
-    if sha256(canonical({"batches": len(batches), "root": tree})).hexdigest() != manifest["head"]:
+        previous = sha256(canonical(batch)).hexdigest()
+    if head_of(batches) != manifest["head"]:
         yield f"{LEDGER}: its batches do not lead to the head in {MANIFEST}"
     if head not in ("-", manifest["head"]):
         yield f"{MANIFEST} head: is {manifest['head']}, not the published {head}"
@@ -204,6 +221,7 @@ def trail_problems(folder: str, head: str) -> Iterator[str]:
     recorded: dict[int, int] = {}
     yield from read_events(folder, manifest, leaves, recorded)
     yield from chain_problems(ledger["batches"], manifest, head)
+    yield from anchor_problems(folder, ledger["batches"], manifest)
     for name in [name for name in ledger["paths"] if int(name) > len(ledger["batches"])]:
         yield f"{LEDGER} batch {name}: is missing"
         del ledger["paths"][name]

@@ -26,6 +26,7 @@ from cart_core.store.at_rest import AT_REST
 FORM = "cart-audit/1"
 CHECKER = Path(checker.__file__)
 EVENTS, TABLE, LEDGER, MANIFEST, SUMS = checker.EVENTS, "events.parquet", checker.LEDGER, checker.MANIFEST, checker.SUMS
+ANCHORS = checker.ANCHORS
 VERIFIED, PAGE = "verify.json", "README.html"
 IDS = ("event_id", "cart_id")
 COLUMNS = pa.schema(
@@ -46,12 +47,15 @@ class Audited:
     sums_sha256: str
 
 
-def write_audit(store: CartStore, period: Period, folder: Path, made_at: datetime) -> Audited:
+def write_audit(
+    store: CartStore, period: Period, folder: Path, made_at: datetime, anchors: Path | None = None
+) -> Audited:
     """Write the full trail of a period into a new or empty folder: see docs/auditing.md for its files.
 
     Users are the numbers that the ledger knows them by. Events that are not sealed are covered by the journal's
-    running hash alone; seal the store first where all should lead to the head. One segment is held in memory at a
-    time. The sums, written last, make the folder a pack.
+    running hash alone; seal the store first where all should lead to the head. ``anchors``, a file of them, goes into
+    the pack, and the store is held against it. One segment is held in memory at a time. The sums, written last, make
+    the folder a pack.
 
     Raises Refused (folder_not_empty) where the folder holds something, StoreCorrupt where an event of the period is
     not what was sealed.
@@ -59,7 +63,7 @@ def write_audit(store: CartStore, period: Period, folder: Path, made_at: datetim
     if folder.exists() and any(folder.iterdir()):
         raise Refused("folder_not_empty", f"{folder} is not empty: name a new folder for the pack")
     folder.mkdir(parents=True, exist_ok=True)
-    verified = asdict(store.verify())
+    verified = asdict(store.verify(anchors))
     seen = Snapshot.of(store)
     paths, events, unsealed = _write_events(store, seen, period, folder)
     batches = [each.sealed for each in seen.batches]
@@ -74,6 +78,8 @@ def write_audit(store: CartStore, period: Period, folder: Path, made_at: datetim
         "unsealed": unsealed,
     }
     trail = {"batches": [each.document() for each in batches], "paths": paths, "journal": journal_document(seen)}
+    if anchors is not None:
+        (folder / ANCHORS).write_bytes(anchors.read_bytes())
     (folder / LEDGER).write_bytes(ledger.canonical_json(trail) + b"\n")
     (folder / VERIFIED).write_text(shown(verified), encoding="utf-8")
     (folder / CHECKER.name).write_bytes(CHECKER.read_bytes())

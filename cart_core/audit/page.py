@@ -17,6 +17,7 @@ FILES = (
     ("events.jsonl", "one event a line: the event as it is hashed, its position in the store, when it was recorded"),
     ("events.parquet", "the same events as a table, for a spreadsheet or a query"),
     ("ledger.json", "every sealed batch of the store with its Merkle root, what leads the events there, the journal"),
+    ("anchors.jsonl", "only where the shop keeps anchors: what the head was at moments of the past, signed or not"),
     ("verify.json", "what cart verify found in the whole store when the pack was made"),
     ("check_audit.py", "the program that checks the pack; it needs Python 3.11 and nothing else"),
     ("manifest.json", "the period, the ledger's head, how many events there are, the SHA-256 of every file above"),

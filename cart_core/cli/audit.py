@@ -31,6 +31,10 @@ def audit(
         typer.Option(help="Events that happened in the period, that were recorded in it, or either."),
     ] = "either",
     seal: Annotated[bool, typer.Option(help="Seal the journal first, so that every event leads to the head.")] = True,
+    anchor: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Anchors to hold the store to, and to put into the pack."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Pack the full trail of a period for an auditor, who checks it offline; exits 1 where verify finds a fault."""
@@ -40,7 +44,7 @@ def audit(
     with session(context).store() as store:
         if seal:
             store.seal()
-        written = write_audit(store, period, out, datetime.now(UTC))
+        written = write_audit(store, period, out, datetime.now(UTC), anchor)
     manifest = {name: value for name, value in written.manifest.items() if name != "madeAt"}
     if as_json:
         told = {"ok": not written.problems, "problems": written.problems, "sumsSha256": written.sums_sha256}

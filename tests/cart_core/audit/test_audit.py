@@ -285,6 +285,22 @@ def test_an_empty_store_has_an_empty_pack(tmp_path: Path):
     assert check_pack(tmp_path / "pack") == []
 
 
+def test_anchors_go_into_the_pack_and_the_chain_is_held_to_them(store: CartStore, tmp_path: Path):
+    """By the standalone checker: another head, another store, and more batches than there are, are named by line."""
+    anchors, pack = tmp_path / "anchors.jsonl", tmp_path / "pack"
+    store.anchor(anchors)
+    store.seal()
+    made = store.anchor(anchors)
+    assert write_audit(store, Period(LONG_AGO, FAR_AHEAD), pack, NOON, anchors).problems == []
+    assert check_pack(pack) == []
+    lines = (pack / "anchors.jsonl").read_text().splitlines(keepends=True)
+    for change in ({"head": "00" * 32}, {"store": "another"}, {"batches": made["batches"] + 1}):
+        (pack / "anchors.jsonl").write_bytes(lines[0].encode() + ledger_line(made | change))
+        reseal(pack)
+        told = "anchors.jsonl line 2: the batches do not begin with what was anchored"
+        assert problems(str(pack)) == [told]
+
+
 def test_a_damaged_batch_gives_no_pack(store: CartStore, tmp_path: Path):
     """What is not what was sealed is not packed as if it were."""
     segment = max((store.path / "segments").glob("*.parquet"), key=lambda path: path.stat().st_size)
