@@ -109,7 +109,8 @@ def append_ours(folder: Path) -> float:
 
 def append_ours_on_postgresql(dsn: str) -> float:
     """The same, the catalog on PostgreSQL."""
-    with tempfile.TemporaryDirectory() as folder, CartStore.open(catalog=dsn, segments=folder) as store:
+    catalog = f"{dsn}?schema=store_{uuid4().hex[:8]}"  # a store's segments are settled, so each repeat has its own
+    with tempfile.TemporaryDirectory() as folder, CartStore.open(catalog=catalog, segments=folder) as store:
         return _append_ours(store)
 
 
