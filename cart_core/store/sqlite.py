@@ -26,14 +26,39 @@ COVERED = (
     "EXISTS (SELECT 1 FROM segments WHERE retired_at IS NULL "
     "AND first_position <= OLD.position AND last_position >= OLD.position)"
 )
+KEPT_OF_SEGMENTS = (
+    "segment_id, file, first_position, last_position, rows, size_bytes, sha256, min_timestamp, max_timestamp, "
+    "position_shift, recorded_at"
+)
+REPLACED = (
+    "EXISTS (SELECT 1 FROM segments newer WHERE newer.retired_at IS NULL AND newer.segment_id <> OLD.segment_id "
+    "AND newer.first_position <= OLD.first_position AND newer.last_position >= OLD.last_position)"
+)
+KNOWN = " OR ".join(
+    f"EXISTS (SELECT 1 FROM journal WHERE {key})"  # noqa: S608
+    for key in ("position = NEW.position", "event_id = NEW.event_id", "cart_id = NEW.cart_id AND version = NEW.version")
+)
 TRIGGERS = (
     ("journal_keeps", "BEFORE UPDATE ON journal", "", "an event is never changed"),
+    ("journal_grows", "BEFORE INSERT ON journal", f"WHEN {KNOWN}", "an event is never replaced"),
     ("journal_covers", "BEFORE DELETE ON journal", f"WHEN NOT {COVERED}", "no segment holds this event"),
     (
-        "segments_keep",
-        "BEFORE UPDATE OF file, first_position, last_position, rows, sha256, position_shift, recorded_at ON segments",
+        "segments_stand",
+        f"BEFORE UPDATE OF {KEPT_OF_SEGMENTS} ON segments",
         "",
         "a segment is never changed",
+    ),
+    (
+        "segments_grow",
+        "BEFORE INSERT ON segments",
+        "WHEN EXISTS (SELECT 1 FROM segments WHERE file = NEW.file)",
+        "a segment is never replaced",
+    ),
+    (
+        "segments_retire",
+        "BEFORE UPDATE OF retired_at ON segments",
+        f"WHEN NOT {REPLACED}",
+        "no other segment holds its events",
     ),
     (
         "segments_cover",
@@ -42,7 +67,21 @@ TRIGGERS = (
         "a segment in use is never struck off",
     ),
     ("batches_keep", "BEFORE UPDATE ON batches", "", "a batch is never changed"),
+    (
+        "batches_grow",
+        "BEFORE INSERT ON batches",
+        "WHEN EXISTS (SELECT 1 FROM batches WHERE batch = NEW.batch)",
+        "a batch is never replaced",
+    ),
     ("batches_stay", "BEFORE DELETE ON batches", "", "a batch is never struck off"),
+    ("users_keep", "BEFORE UPDATE ON users", "", "a pseudonym never passes to another user"),
+    (
+        "state_ascends",
+        "BEFORE UPDATE OF position, recorded_at ON state",
+        "WHEN NEW.position < OLD.position OR NEW.recorded_at < OLD.recorded_at",
+        "the store never goes back",
+    ),
+    ("state_stays", "BEFORE DELETE ON state", "", "the store never begins anew"),
 )
 
 
