@@ -115,10 +115,19 @@ def check_announced(headers: Mapping[bytes, bytes]) -> None:
         raise too_large()
 
 
-def check_kind(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse a body that is no JSON by its own account, so that no form of another site can be a command."""
+def check_kind(headers: Mapping[bytes, bytes], body: bytes) -> None:
+    """Refuse a body that is no JSON by its own account, so that no form of another site can be a command.
+
+    JSON between systems is UTF-8 (RFC 8259), and has no NUL in it.
+    """
     if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
         raise ApiProblem(415, "unsupported_media_type", "send the body as application/json")
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise ApiProblem(400, "malformed_json", f"the body is no UTF-8: byte {error.start} is not") from error
+    if b"\0" in body:
+        raise ApiProblem(400, "malformed_json", f"the body is no JSON: byte {body.index(0)} is NUL")
 
 
 def too_large() -> ApiProblem:
@@ -144,7 +153,7 @@ async def _with_body(scope: Scope, headers: Mapping[bytes, bytes], receive: Rece
     except TimeoutError as error:
         raise too_slow() from error
     if body:
-        check_kind(headers)
+        check_kind(headers, body)
     message: Message = {"type": "http.request", "body": body, "more_body": False}
 
     async def once() -> Message:

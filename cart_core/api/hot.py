@@ -85,7 +85,7 @@ class HotCall:
         if self._shop.settings.open:
             gate.check_host(self._headers.get(b"host", b""))
         if body and self._name:
-            gate.check_kind(self._headers)
+            gate.check_kind(self._headers, body)
         who = calls.who_of(self._shop, self._header(b"authorization"), self._header(b"x-user"))
         if not self._name:
             call = CartCall(self._shop, who, self._cart_id)
