@@ -53,6 +53,12 @@ def set_up(environment: Mapping[str, str] = os.environ, exporter: Any = None) ->
     return True
 
 
+def flush() -> None:
+    """Send what was not sent yet, as a process must that ends without a word, like a server's worker."""
+    if _Tracing.provider is not None:
+        _Tracing.provider.force_flush()
+
+
 def tear_down() -> None:
     """Send what was not sent yet, and make no more spans."""
     provider, _Tracing.provider, _Tracing.tracer = _Tracing.provider, None, None

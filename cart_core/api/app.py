@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,7 +16,7 @@ import cart_core
 from cart_core import telemetry
 from cart_core.api import carts, shop
 from cart_core.api.bodies import Problem
-from cart_core.api.calls import Shop, Shown
+from cart_core.api.calls import Shop, Shown, known_queries
 from cart_core.api.committer import Committer
 from cart_core.api.gate import Gate
 from cart_core.api.metrics import Metrics
@@ -48,6 +48,7 @@ def create_app(settings: Settings, store: Store | None = None, clock: Clock | No
             await asyncio.to_thread(committer.close)
             if store is None:
                 opened.close()
+            await asyncio.to_thread(telemetry.flush)
 
     app = FastAPI(
         title="Cart Workbench",
@@ -57,6 +58,7 @@ def create_app(settings: Settings, store: Store | None = None, clock: Clock | No
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(known_queries)],
         generate_unique_id_function=lambda route: route.name,
     )
     app.include_router(carts.router)

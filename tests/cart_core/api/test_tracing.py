@@ -85,16 +85,18 @@ class Collector(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_running_server_sends_its_spans_and_writes_its_log_as_json(tmp_path: Path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_running_server_sends_its_spans_and_writes_its_log_as_json(workers: str, tmp_path: Path):
     """Both asked for by a variable alone; hot calls are traced and logged like any other."""
     with HTTPServer(("127.0.0.1", 0), Collector) as collector:
         collector.taken = []
-        thread = Thread(target=collector.serve_forever)
+        thread = Thread(target=collector.serve_forever, daemon=True)
         thread.start()
         endpoint = f"http://127.0.0.1:{collector.server_port}"
         own = {"CART_LOG": "json", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
-        with served(tmp_path / "store", environment=own) as (url, process):
-            httpx.post(f"{url}/v1/cart/{CART}/add", json={"productId": "mug", "productName": "Mug", "priceCents": 2900})
+        with served(tmp_path / "store", "--workers", workers, environment=own) as (url, process):
+            body = {"productId": "mug", "productName": "Mug", "priceCents": 2900}
+            httpx.post(f"{url}/v1/cart/{CART}/add", json=body, timeout=60)
             process.send_signal(signal.SIGTERM)
             process.wait(60)
             assert process.stderr is not None
