@@ -63,6 +63,8 @@ def note_verified(cache: Path, found: Verified, at: datetime) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(noted), encoding="utf-8")
         os.replace(temporary, cache / VERIFIED)
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def _last_verified(cache: Path) -> dict[str, Any]:
