@@ -37,7 +37,6 @@ CONNECT_TIMEOUT_S = 10
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 OLDEST_SERVER = 130_000
-COPIED_ROWS = 4
 TABLES = ("meta", "state", "users", "journal", "segments", "batches")
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A writer whose process hangs must not hold up the others for ever.
@@ -253,11 +252,10 @@ class Session:
         return self.raw.execute(_marked(sql), parameters or None)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
-        """Insert each row of parameters by a plain INSERT; many of them go as one COPY, which costs a third."""
+        """Insert each row of parameters by a plain INSERT; more than one go as a COPY, which is quicker from two on."""
         rows, cursor = list(parameters), self.raw.cursor()
-        if len(rows) < COPIED_ROWS:
-            cursor.executemany(_marked(sql), rows)
-            return cursor
+        if len(rows) == 1:
+            return cursor.execute(_marked(sql), rows[0])
         with cursor.copy(_as_copy(sql)) as copy:
             for row in rows:
                 copy.write_row(row)
