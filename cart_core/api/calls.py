@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Request, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.responses import Response
@@ -65,6 +66,21 @@ async def shop_of(request: Request) -> Shop:
     """The running server's shop."""
     shop: Shop = request.app.state.shop
     return shop
+
+
+async def known_queries(request: Request) -> None:
+    """Refuse a query that the call does not know: a misspelt one would be passed over in silence."""
+    if request.query_params:
+        known = _queries(request.scope["route"].dependant)
+        unknown = sorted(set(request.query_params) - known)
+        if unknown:
+            told = f"the call has no query {', '.join(map(shown, unknown))}"
+            raise ApiProblem(422, "invalid_request", f"{told}; it knows {', '.join(sorted(known)) or 'none'}")
+
+
+def _queries(dependant: Dependant) -> set[str]:
+    own = {each.alias for each in dependant.query_params}
+    return own.union(*map(_queries, dependant.dependencies))
 
 
 bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A JWT whose `sub` is the user.")

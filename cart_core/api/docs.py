@@ -73,8 +73,8 @@ MERGING: Responses = {
     **problems(*ANYWHERE, "invalid_guest_token", *WITH_BODY, *SERVICE_REFUSALS, "conflict", *COMMAND_REFUSALS),
 }
 PRICING = problems(*ANYWHERE, "scope_needed", *WITH_BODY, "conflict")
-HEALTH = problems(*IN_OPEN)
+HEALTH = problems(*IN_OPEN, "invalid_request")
 METRICS: Responses = {
     200: {"description": "Prometheus' text format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-    **problems(*IN_OPEN),
+    **problems(*IN_OPEN, "invalid_request"),
 }

@@ -109,6 +109,16 @@ def test_a_past_that_is_none_is_refused(client: Client, cart: str, query: str) -
     assert problem(client.get(f"{cart}?{query}")) == (422, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    "path", ["{cart}?versoin=1", "{cart}?version=1&x=2", "/v1/carts?stauts=active", "/health?a", "{cart}?="]
+)
+def test_a_query_that_no_call_knows_is_refused(client: Client, cart: str, path: str) -> None:
+    """A misspelt one is not passed over in silence."""
+    client.post(f"{cart}/add", json=SOAP)
+    answer = client.get(path.format(cart=cart))
+    assert problem(answer) == (422, "invalid_request")
+
+
 def test_a_cart_that_the_caller_has_is_not_sent_again(client: Client, cart: str) -> None:
     """If-None-Match with the current version gives 304, with an older one the cart."""
     client.post(f"{cart}/add", json=SOAP)
