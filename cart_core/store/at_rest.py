@@ -30,7 +30,7 @@ _METADATA_PLACE = JOURNAL_COLUMNS.index("metadata")
 
 def to_journal(row: dict[str, Any]) -> tuple[Any, ...]:
     """A row such as ``schema.to_row`` gives (with user_key) as the values of one journal row."""
-    values = [row.get(name) for name in JOURNAL_COLUMNS]
+    values: list[Any] = [row.get(name) for name in JOURNAL_COLUMNS]
     for place in _TIME_PLACES:
         if values[place] is not None:
             values[place] = rules.to_micros(values[place])
