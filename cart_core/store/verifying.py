@@ -33,16 +33,14 @@ def verify(catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache) -> Ver
         rows = catalog.journal(db)
         hashes = dict(zip([row[0] for row in rows], catalog.journal_hashes(db), strict=True))
     problems = [*_position_problems(state.position, live, list(hashes)), *_chain_problems(batches)]
-    versions, covered, recorded_us = Versions(), set[int](), 0
+    problems += _homeless(batches, live)
+    versions, recorded_us = Versions(), 0
     for segment in live:
-        mine = [each for each in batches if segment.first_position <= each.first_position <= segment.last_position]
-        covered.update(each.batch for each in mine)
         check = FileCheck(folder, indexes, segment)
-        problems += check.problems(mine)
+        problems += check.problems([each for each in batches if _holds(segment, each)])
         if check.table is not None:
             versions.add(check.table)
             recorded_us = max(recorded_us, latest(check.table))
-    problems += [f"batch {each.batch}: no segment holds its events" for each in batches if each.batch not in covered]
     journal, unreadable = _readable(rows)
     problems += [*unreadable, *_journal_problems(journal, hashes, batches, state.running_hash)]
     versions.add(journal)
@@ -74,6 +72,16 @@ def _chain_problems(batches: Sequence[Batch]) -> Iterator[str]:
         if batch.sealed.entry != batch.entry:
             yield f"batch {number}: its entry in the chain is altered"
         previous = batch.entry
+
+
+def _homeless(batches: Sequence[Batch], live: Sequence[Segment]) -> Iterator[str]:
+    for batch in batches:
+        if not any(_holds(segment, batch) for segment in live):
+            yield f"batch {batch.batch}: no segment holds its events"
+
+
+def _holds(segment: Segment, batch: Batch) -> bool:
+    return segment.first_position <= batch.first_position <= segment.last_position
 
 
 def _readable(rows: Sequence[tuple[Any, ...]]) -> tuple[pa.Table, list[str]]:
