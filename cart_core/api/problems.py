@@ -132,3 +132,10 @@ def response(problem: ApiProblem, request_id: str) -> Response:
         **problem.more,
     }
     return Response(json.dumps(document), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def table() -> str:
+    """Every error of the API as a Markdown table, by status: what docs/api.md shows."""
+    rows = sorted((status_of(code), code) for code in TITLES)
+    lines = [f"| {status} | `{code}` | {TITLES[code]} |" for status, code in rows]
+    return "\n".join(["| status | `code` | means |", "|---|---|---|", *lines]) + "\n"

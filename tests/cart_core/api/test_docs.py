@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cart_core.api.problems import table
 from tests.cart_core.api.processes import served
 
 PAGE = Path(__file__).parents[3] / "docs" / "api.md"
@@ -70,3 +71,8 @@ def test_the_session_is_real(tmp_path: Path) -> None:
             if told.count("\n") == 1 and not printed.endswith("\n"):
                 printed += "\n"
             assert printed == told, (command, done.stderr)
+
+
+def test_the_page_lists_every_error() -> None:
+    """As the code has them: status, code and meaning."""
+    assert table() in PAGE.read_text()
