@@ -173,12 +173,12 @@ class PostgresCatalog(Catalog):
     @contextmanager
     def _transaction(self, opening: str) -> Iterator[Session]:
         with translated(self.place):
-            session = Session(self._pool.begin(opening))
+            outer, session = getattr(self._current, "session", None), Session(self._pool.begin(opening))
             self._current.session = session
             try:
                 yield session
             finally:
-                self._current.session = None
+                self._current.session = outer
                 self._pool.give_back(session.raw)
 
     def _connect(self) -> Raw:
