@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from cart_core.evidence import check_pack
 from pipelines import files
 from pipelines.dashboard.app import PAGES
 from pipelines.dashboard.theme import DARK, LIGHT
-from tests.browser.serving import Served
+from tests.browser.serving import CART, Served, free_port, served
 from tests.browser.visitors import Visitors, barriers, settled
 
 pytestmark = pytest.mark.browser
@@ -132,3 +133,14 @@ def test_a_cart_is_walked_through_and_its_evidence_holds(dashboard: Served, visi
         archive.extractall(tmp_path)
     (folder,) = tmp_path.iterdir()
     assert check_pack(folder) == []
+
+
+def test_it_stops_when_it_is_told_to(shop: Path, tmp_path: Path):
+    """Ctrl-C ends the dashboard without an error, and nothing answers afterwards."""
+    port = free_port()
+    command = [*CART, "--store", str(shop), "dashboard", "--port", str(port)]
+    with served(command, f"http://127.0.0.1:{port}", tmp_path / "log", "/_stcore/health") as running:
+        assert running.interrupt() == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
