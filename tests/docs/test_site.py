@@ -16,6 +16,13 @@ from typer.main import get_command
 from cart_core.cli import app
 from tests.conftest import REPOSITORY
 
+RUN_KINDS = frozenset(("python", "console", "shell"))
+"""Run by tests: the first two by test_docs, ``shell`` by the test of the HTTP API's page."""
+
+SHOWN_KINDS = frozenset(("", "text", "sh", "py", "json", "toml", "yaml", "sql", "scala"))
+"""Shown and not run: output, drawings, files, and commands that install or serve."""
+
+FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[^\n`]*)\n.*?^ *```$", re.MULTILINE | re.DOTALL)
 LOADING = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src", "video": "src"}
 ELSEWHERE = re.compile(r"^(?:https?:)?//")
 CSS_LOADS = re.compile(r"(?:url\(\s*['\"]?|@import\s+['\"])((?:https?:)?//[^)'\"]+)")
@@ -36,6 +43,18 @@ class Loads(HTMLParser):
         place = told.get(LOADING.get(tag, "")) or ""
         if ELSEWHERE.match(place) and told.get("rel") not in NO_LOADING:
             self.found.append(place)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")]),
+    ids=lambda path: path.relative_to(REPOSITORY).as_posix(),
+)
+def test_every_block_is_run_or_known_to_be_shown_only(path: Path):
+    """A block's kind says which; one that is to be run stands at the margin, where it is found."""
+    found = [(match["kind"], len(match["indent"])) for match in FENCE.finditer(path.read_text("utf-8"))]
+    assert [kind for kind, _ in found if kind not in RUN_KINDS | SHOWN_KINDS] == []
+    assert [kind for kind, indent in found if indent and kind in RUN_KINDS] == []
 
 
 @pytest.fixture(scope="module")
