@@ -82,7 +82,7 @@ dagster: $(VENV)/dev.stamp ## the Dagster UI and its schedules, on 127.0.0.1
 	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dg dev --host 127.0.0.1
 
 crash: $(VENV)/dev.stamp ## kill the store N times and check what is left
-	CRASH_KILLS=$(N) $(PYTEST) -m crash -n0
+	CRASH_KILLS=$(N) $(PYTEST) -m crash -n0 -s
 
 truth: $(VENV)/dev.stamp ## the statistics against simulated truth, whole
 	TRUTH=whole $(PYTEST) tests/truth -n auto
