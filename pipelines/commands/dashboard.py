@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,9 +80,6 @@ def options(host: str, port: int) -> dict[str, Any]:
 
 
 def _warm_up() -> None:
-    """Load what the first page needs, so that the first visitor does not wait for it."""
-    import vl_convert  # noqa: F401
-
-    import pipelines.dashboard.app
-
-    del pipelines
+    """Load what the pages need, so that the first visitor does not wait for it."""
+    for module in ("pipelines.dashboard.app", "vl_convert"):
+        import_module(module)
