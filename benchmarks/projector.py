@@ -36,6 +36,7 @@ from cart_core.projector.columns import NEEDED
 NEW_EVENTS = 100_000
 NEW_CARTS = 30_000
 FRESH_CARTS = 10_000
+LEAST_EVENTS = 200_000
 SEED = 2
 CARTS = (
     "cart_id::VARCHAR", "status", "version", "first_event_at", "last_event_at", "last_activity_at",
@@ -67,6 +68,8 @@ def main() -> None:
     parser.add_argument("--spark", action="store_true", help="the fold inside Spark, too (needs java)")
     parser.add_argument("--without-peers", action="store_true", help="leave out SQL, Polars and objects")
     given = parser.parse_args()
+    if min(given.events) < LEAST_EVENTS:
+        parser.error(f"new events go on with {NEW_CARTS - FRESH_CARTS:,} carts: give at least {LEAST_EVENTS:,} events")
     os.environ["PROJECTOR_REPEATS"] = str(given.repeats)
     repeats = given.repeats
     told = [size(events, peers=not given.without_peers, spark=given.spark) for events in given.events]
