@@ -179,9 +179,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if path is None or self.parser.get_method() != (b"POST" if path["name"] else b"GET"):
             return None
         busy = self.cycle is not None and not self.cycle.response_complete
-        if telemetry.is_on():  # the span of a request is made in the application
+        if busy or telemetry.is_on() or self.expect_100_continue or self.flow.write_paused:
             return None
-        if busy or self.expect_100_continue or self.flow.write_paused or self.parser.get_http_version() != "1.1":
+        if self.parser.get_http_version() != "1.1":
             return None
         headers, shop = dict(self.headers), getattr(getattr(self.app, "state", None), "shop", None)
         if shop is None or len(headers) < len(self.headers) or b"upgrade" in headers:
