@@ -71,7 +71,7 @@ bench: $(VENV)/dev.stamp ## the benchmarks of the main job
 notebooks: $(VENV)/dev.stamp ## open the notebooks
 	$(BIN)/jupyter lab notebooks
 
-docs: $(VENV)/dev.stamp ## build the docs into site/, to be opened from the disk
+docs: $(VENV)/dev.stamp ## build the docs into site/; "mkdocs serve" shows them while you write
 	$(BIN)/mkdocs build --clean
 
 dashboard: $(VENV)/dev.stamp ## the dashboard of the demo shop, on 127.0.0.1
