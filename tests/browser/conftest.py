@@ -18,11 +18,17 @@ SHOP = ("--carts", "400", "--seed", "5")
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Headless Chromium as this machine has it; nothing is fetched."""
-    program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
-    if program is None:
+def program() -> str:
+    """Chromium as this machine has it; nothing is fetched."""
+    found = next((place for name in PROGRAMS if (place := shutil.which(name))), None)
+    if found is None:
         pytest.skip(f"there is no browser here: none of {', '.join(PROGRAMS)}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def chromium(program: str) -> Iterator[Browser]:
+    """Headless Chromium; it goes with its module, as Playwright keeps an event loop running while it is there."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
@@ -40,9 +46,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dashboard(shop: Path, chromium: Browser) -> Iterator[Served]:
+def dashboard(program: str, shop: Path) -> Iterator[Served]:
     """The shop's dashboard as ``cart dashboard`` serves it."""
-    del chromium
+    del program
     port = free_port()
     command = [*CART, "--store", str(shop), "dashboard", "--port", str(port)]
     with served(command, f"http://127.0.0.1:{port}", shop.parent / "dashboard.log", "/_stcore/health") as running:

@@ -143,7 +143,7 @@ def invented(tmp_path: Path, ticking: Any, monkeypatch: pytest.MonkeyPatch) -> I
     pq.write_table(rows.set_column(place, "quantity", rows["quantity"].cast(pa.int64())), segment, row_group_size=4)
     content = segment.read_bytes()
     with closing(sqlite3.connect(home / "catalog.sqlite")) as db, db:
-        db.execute("DROP TRIGGER segments_keep")
+        db.execute("DROP TRIGGER segments_stand")
         db.execute(
             "UPDATE segments SET schema_version = 0, size_bytes = ?, sha256 = ? WHERE file = ?",
             (len(content), sha256(content).hexdigest(), segment.name),
