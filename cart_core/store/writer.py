@@ -108,15 +108,18 @@ class Writer:
 
     def _look_up(self, db: Connection, group: Sequence[Append], state: State) -> None:
         """Ask for the heads and pseudonyms that a group needs, all at once, as a server may be far away."""
-        for cart_id in {each.cart_id for each in group} - self._heads.keys():
+        unknown = []
+        for cart_id in {each.cart_id for each in group if each.cart_id not in self._heads}:
             known = self._states.head(cart_id, state)
-            if known is not None:
+            if known is None:
+                unknown.append(cart_id)
+            else:
                 self._heads[cart_id] = known
-        unknown = list({each.cart_id for each in group} - self._heads.keys())
         if unknown:
             self._heads.update(self._reader.heads_of(db, unknown, state.generation))
-        strangers = [each for each in dict.fromkeys(request.user_id for request in group) if each not in self._users]
-        self._users.update(catalog.known_users(db, strangers))
+        strangers = list({each.user_id for each in group if each.user_id not in self._users})
+        if strangers:
+            self._users.update(catalog.known_users(db, strangers))
 
     def head(self, cart_id: bytes) -> int:
         """The version a cart of this group is at."""
