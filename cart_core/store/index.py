@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import threading
 from contextlib import suppress
@@ -19,6 +21,10 @@ from cart_core.store.catalog import Segment
 from cart_core.store.segments import SegmentFolder, is_older
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+KEY_BITS = 64
+GUESS_OFF = 3
+"""How many square roots of the number of keys a guess may be off: three are six standard deviations or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class SegmentIndex:
     def cart(self, key: int, cart_id: bytes) -> tuple[int, int, int] | None:
         """(start, rows, head) of one cart, or None where the segment has no event of it."""
         wanted = np.uint64(key)
-        place = int(self.cart_key.searchsorted(wanted))
+        place = _first_not_below(self.cart_key, wanted)
         while place < len(self.cart_key) and self.cart_key[place] == wanted:
             if self.cart_id[place].tobytes() == cart_id:
                 return int(self.cart_start[place]), int(self.cart_rows[place]), int(self.cart_head[place])
@@ -137,7 +143,7 @@ class IndexCache:
         except (OSError, ValueError):
             return None
         made = build(stored)
-        fits = all(np.array_equal(getattr(kept, name), getattr(made, name)) for name, _ in FIELDS)
+        fits = all(np.array_equal(getattr(kept, name), getattr(made, name)) for name in FIELDS)
         return None if fits else path
 
     def _path(self, file: str) -> Path:
@@ -158,17 +164,22 @@ class IndexCache:
             _write(index, self._path(segment.file))
 
 
-FIELDS = (
-    ("cart_key", np.uint64),
-    ("cart_id", np.uint8),
-    ("cart_start", np.uint32),
-    ("cart_rows", np.uint32),
-    ("cart_head", np.int32),
-    ("event_key", np.uint64),
-    ("event_row", np.uint32),
-)
+def _first_not_below(keys: Array, wanted: np.uint64) -> int:
+    """Where ``searchsorted`` would put a key. Keys are hashes, so its place is guessed: few pages need be in memory."""
+    guess, off = int(wanted) * len(keys) >> KEY_BITS, GUESS_OFF * math.isqrt(len(keys))
+    low, high = max(0, guess - off), min(len(keys), guess + off)
+    place = low + int(keys[low:high].searchsorted(wanted))
+    is_right = (low == 0 or keys[low - 1] < wanted) and (place < high or high == len(keys))
+    return place if is_right else int(keys.searchsorted(wanted))
+
+
+FIELDS = tuple(each.name for each in dataclasses.fields(SegmentIndex))
+CART = np.dtype([("cart_id", "u1", 16), ("cart_start", "<u4"), ("cart_rows", "<u4"), ("cart_head", "<i4"), ("", "<u4")])
+OF_A_CART = ("cart_id", "cart_start", "cart_rows", "cart_head")
+"""What is said of a cart stands together, so that one page of the file tells it."""
+PARTS = (("cart_key", np.dtype("<u8")), ("cart", CART), ("event_key", np.dtype("<u8")), ("event_row", np.dtype("<u4")))
 HEADER = np.dtype([("magic", "S8"), ("carts", "<u8"), ("events", "<u8")])
-MAGIC = b"cartidx2"
+MAGIC = b"cartidx3"
 
 
 def _write(index: SegmentIndex, path: Path) -> None:
@@ -177,9 +188,9 @@ def _write(index: SegmentIndex, path: Path) -> None:
     try:
         with temporary.open("wb") as out:
             out.write(np.array([(MAGIC, len(index.cart_key), len(index.event_key))], HEADER).tobytes())
-            for name, kind in FIELDS:
-                part = np.ascontiguousarray(getattr(index, name), kind).tobytes()
-                out.write(part + b"\0" * (-len(part) % 8))
+            for name, kind in PARTS:
+                part = _carts(index) if kind is CART else getattr(index, name).astype(kind)
+                out.write(part.tobytes() + b"\0" * (-part.nbytes % 8))
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, path)
@@ -188,18 +199,25 @@ def _write(index: SegmentIndex, path: Path) -> None:
         raise
 
 
+def _carts(index: SegmentIndex) -> Array:
+    carts = np.zeros(len(index.cart_key), CART)
+    for name in OF_A_CART:
+        carts[name] = getattr(index, name)
+    return carts
+
+
 def _read(path: Path, segment: Segment) -> SegmentIndex:
-    mapped = np.memmap(path, np.uint8, mode="r")
+    mapped = np.asarray(np.memmap(path, np.uint8, mode="r"))  # a plain array: each slice of the other kind costs more
     head = mapped[: HEADER.itemsize].view(HEADER)[0]
     if head["magic"] != MAGIC or head["events"] != segment.rows:
         raise ValueError(f"{path} is not the index of {segment.file}")
-    parts, start = {}, HEADER.itemsize
-    for name, kind in FIELDS:
-        count = int(head["carts"] if name.startswith("cart") else head["events"])
-        size = count * (16 if name == "cart_id" else np.dtype(kind).itemsize)
+    parts: dict[str, Array] = {}
+    start = HEADER.itemsize
+    for name, kind in PARTS:
+        size = int(head["carts"] if name.startswith("cart") else head["events"]) * kind.itemsize
         parts[name] = mapped[start : start + size].view(kind)
         start += size + (-size % 8)
     if start != len(mapped):
         raise ValueError(f"{path} is torn")
-    parts["cart_id"] = parts["cart_id"].reshape(-1, 16)
-    return SegmentIndex(**parts)
+    carts = parts.pop("cart")
+    return SegmentIndex(**parts, **{name: carts[name] for name in OF_A_CART})
