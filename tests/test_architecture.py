@@ -30,7 +30,7 @@ CLOCK_READERS = (
     "cart_core/service/",
     "cart_core/store/compaction.py",  # a file's age is told by the clock that dated it
     "cart_core/store/requests.py",  # the store's clock where it is handed none
-    "pipelines/commands.py",
+    "pipelines/commands/",
     "pipelines/defs/",
 )
 DISK = re.compile(r"open|.+\.(open|read_[a-z]+|scan_[a-z]+|write_[a-z]+|sink_[a-z]+)")
