@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 EXTRAS := api dagster dashboard delta dev docs notebooks postgres signing spark telemetry
 DEPLOYED := api dagster dashboard delta postgres signing telemetry
 CARTS ?= 20000
+STORE ?= data/demo/store
 N ?= 1000
 PYTEST ?= $(BIN)/python -m pytest
 
@@ -74,12 +75,12 @@ notebooks: $(VENV)/dev.stamp ## open the notebooks
 docs: $(VENV)/dev.stamp ## build the docs into site/; "mkdocs serve" shows them while you write
 	$(BIN)/mkdocs build --clean
 
-dashboard: $(VENV)/dev.stamp ## the dashboard of the demo shop, on 127.0.0.1
-	$(BIN)/cart --store data/demo/store dashboard
+dashboard: $(VENV)/dev.stamp ## the dashboard of the demo shop (STORE names another), on 127.0.0.1
+	$(BIN)/cart --store $(STORE) dashboard
 
 dagster: $(VENV)/dev.stamp ## the Dagster UI and its schedules, on 127.0.0.1
 	mkdir -p .dagster && cp dagster.yaml .dagster/
-	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dg dev --host 127.0.0.1
+	CART_STORE=$(abspath $(STORE)) DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dg dev --host 127.0.0.1
 
 crash: $(VENV)/dev.stamp ## kill the store N times and check what is left
 	CRASH_KILLS=$(N) $(PYTEST) -m crash -n0 -s

@@ -17,11 +17,11 @@ from cart_core import schema
 from cart_core.errors import Refused
 from cart_core.projector import fold, fold_table
 from cart_core.projector.streaming import NOW, Moment
+from cart_core.rules import FORMULA_STARTS
 from cart_core.store.base import Store
 
 Progress = Callable[[int, int | None], None]
 ENDINGS = (".jsonl", ".parquet", ".csv")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(store: Store, what: str, file: Path, progress: Progress | None = None, moment: Moment = NOW) -> int:

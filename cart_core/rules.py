@@ -14,6 +14,8 @@ INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 EXACT_FLOAT_MAX = 2**53
 TEXT_CHARS = 4096
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet would run as a formula begins with one of these."""
 PERCENT_MAX = 100
 PERCENT_STEPS = 10_000
 MIN_TIME_US = -62_135_596_800_000_000

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -93,7 +93,7 @@ class SqliteCatalog(Catalog):
         self._path = path
         self._timeout_s = busy_timeout_s
         self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._open: list[tuple[sqlite3.Connection, threading.RLock, int]] = []
         with self.writing() as db:
             catalog.create(db, TYPES, map(_trigger_sql, TRIGGERS), str(uuid4()))
 
@@ -105,25 +105,27 @@ class SqliteCatalog(Catalog):
             if db.in_transaction:
                 yield db
                 return
-            db.execute("BEGIN")
-            try:
-                yield db
-            finally:
-                db.execute("ROLLBACK")
+            with self._local.busy:
+                db.execute("BEGIN")
+                try:
+                    yield db
+                finally:
+                    db.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One exclusive transaction, durable when it ends, undone where it raises."""
         with translated(self.place):
             db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+            with self._local.busy:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                except BaseException:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    raise
 
     def erase(self) -> None:
         """Empty the write-ahead log, so that nothing deleted is left in it.
@@ -146,9 +148,11 @@ class SqliteCatalog(Catalog):
         db.execute("INSERT INTO sqlite_sequence VALUES ('users', ?)", (user_key,))
 
     def close(self) -> None:
-        """Close every connection of this process."""
+        """Close every connection of this process, each when its thread's transaction is over."""
         while self._open:
-            self._open.pop().close()
+            db, busy, pid = self._open.pop()
+            with busy if pid == os.getpid() else nullcontext():
+                db.close()
         self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection:
@@ -159,8 +163,8 @@ class SqliteCatalog(Catalog):
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA secure_delete=ON")
-        self._local.connection, self._local.pid = db, os.getpid()
-        self._open.append(db)
+        self._local.connection, self._local.pid, self._local.busy = db, os.getpid(), threading.RLock()
+        self._open.append((db, self._local.busy, os.getpid()))
         return db
 
 

@@ -207,7 +207,8 @@ def _print_where(summary: dict[str, Any]) -> None:
         "Go on with",
         f"  cart --store {store} history {cart}",
         f'  cart --store {store} sql "{EXAMPLE_QUERY}"',
-        f"  CART_STORE={store} dg dev",
+        f"  cart --store {store} dashboard    (the extra dashboard; in a clone: make dashboard)",
+        f"  CART_STORE={store} dg dev    (the extra dagster; in a clone: make dagster)",
     )
 
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from cart_core.rules import format_time
+from cart_core.rules import FORMULA_STARTS, format_time
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLAT = ("campaign", "cart_id", "episode_no", "user_id", "email", "send_after", "time_zone", "stage", "rank", "currency")
 MONEY = ("value_cents", "discount_cents", "price_drop_cents")
 LISTS = ("lines", "removed_lines", "coupons")
