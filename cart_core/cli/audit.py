@@ -68,13 +68,7 @@ def check_audit(
     """Check an audit pack offline, without a store; exits 1 and names the place of whatever is wrong."""
     from cart_core.audit import check_pack
 
-    problems = check_pack(folder, head)
-    if as_json:
-        output.document({"ok": not problems, "problems": problems})
-    else:
-        output.lines(*(problems or [f"{folder} holds: every file, every event, every batch"]))
-    if problems:
-        raise typer.Exit(1)
+    output.verdict(check_pack(folder, head), f"{folder} holds: every file, every event, every batch", as_json=as_json)
 
 
 def _period(start: str, end: str, by: Literal["either", "happened", "recorded"]) -> Period:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cart_core.cli import output
-from cart_core.cli.output import AsJson, session
+from cart_core.cli.output import AsJson, ToCatalog, ToSegments, session
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup, which holds nothing else.")]
 
@@ -38,14 +38,8 @@ def backup(context: typer.Context, folder: Folder, as_json: AsJson = False) -> N
 def restore(
     context: typer.Context,
     folder: Folder,
-    to_catalog: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="postgresql://user@host/database; without it a SQLite file in the folder."),
-    ] = None,
-    to_segments: Annotated[
-        str | None,
-        typer.Option(metavar="PLACE", help="A folder or s3://bucket/prefix; without it a folder in the folder."),
-    ] = None,
+    to_catalog: ToCatalog = None,
+    to_segments: ToSegments = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the store, in a folder that is not there yet, of a backup, and verify it; all of it, or nothing."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cart_core.cli import output
-from cart_core.cli.output import AsJson, session
+from cart_core.cli.output import AsJson, ToCatalog, ToSegments, session
 
 
 def register(app: typer.Typer) -> None:
@@ -20,14 +20,8 @@ def register(app: typer.Typer) -> None:
 def copy_store(
     context: typer.Context,
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The folder of the copy, not there yet.")],
-    to_catalog: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="postgresql://user@host/database; without it a SQLite file in the folder."),
-    ] = None,
-    to_segments: Annotated[
-        str | None,
-        typer.Option(metavar="PLACE", help="A folder or s3://bucket/prefix; without it a folder in the folder."),
-    ] = None,
+    to_catalog: ToCatalog = None,
+    to_segments: ToSegments = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the store unchanged to another catalog or place, and verify the copy; all of it, or nothing."""

@@ -60,10 +60,6 @@ def check_evidence(
     """Check a pack offline, without a store; exits 1 and names the place of whatever is wrong."""
     from cart_core.evidence import check_pack
 
-    problems = check_pack(folder, head)
-    if as_json:
-        output.document({"ok": not problems, "problems": problems})
-    else:
-        output.lines(*(problems or [f"{folder} holds: every file, every proof, every sentence"]))
-    if problems:
-        raise typer.Exit(1)
+    output.verdict(
+        check_pack(folder, head), f"{folder} holds: every file, every proof, every sentence", as_json=as_json
+    )

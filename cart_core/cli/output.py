@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from cart_core.store import CartStore
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+ToCatalog = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="postgresql://user@host/database; without it a SQLite file in the folder."),
+]
+ToSegments = Annotated[
+    str | None,
+    typer.Option(metavar="PLACE", help="A folder or s3://bucket/prefix; without it a folder in the folder."),
+]
 Progress = Callable[[int, int | None], None]
 
 
@@ -59,6 +67,16 @@ def document(value: Any) -> None:
 def lines(*texts: str) -> None:
     """Print lines of text."""
     sys.stdout.writelines(f"{text}\n" for text in texts)
+
+
+def verdict(problems: Sequence[str], holds: str, *, as_json: bool) -> None:
+    """What a check found, or that all ``holds``; exits 1 where anything is wrong."""
+    if as_json:
+        document({"ok": not problems, "problems": problems})
+    else:
+        lines(*(problems or [holds]))
+    if problems:
+        raise typer.Exit(1)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> None:
