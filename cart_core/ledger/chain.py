@@ -40,6 +40,8 @@ class SealedBatch:
     """A run of positions that was sealed at once: the root over its leaves, and the entry of the batch before it.
 
     ``recorded`` is the ``recorded_hash`` of its rows; the first batch is number 1 and names GENESIS as previous.
+    Where users were given since the batch before, ``names`` is the hash over what holds their names to them, up to
+    ``user_key``; where none were, it is None and no part of the document.
     """
 
     batch: int
@@ -49,6 +51,8 @@ class SealedBatch:
     recorded: bytes
     sealed_us: int
     previous: bytes = GENESIS
+    user_key: int = 0
+    names: bytes | None = None
 
     @property
     def entry(self) -> bytes:
@@ -57,7 +61,8 @@ class SealedBatch:
 
     def document(self) -> dict[str, Any]:
         """The batch as a JSON object; hashes are in hex."""
-        return {
+        new_names = {} if self.names is None else {"names": self.names.hex(), "userKey": self.user_key}
+        return new_names | {
             "batch": self.batch,
             "firstPosition": self.first_position,
             "previous": self.previous.hex(),

@@ -108,7 +108,7 @@ def _tried(store: CartStore, home: Path) -> BackedUp:
     """Back up a moment; another one where a file was swept away meanwhile, as it was replaced long ago."""
     for attempt in range(TRIES):
         with store.catalog.reading() as db:
-            contents = Contents.of(store.catalog, db)
+            contents = Contents.of(db)
         try:
             copied = _copy_segments(store.folder, contents.segments, home / "segments")
         except StoreCorrupt:
@@ -164,7 +164,7 @@ def _finish(store: CartStore, contents: Contents, copied: int, home: Path) -> Ba
     fresh = home / f"{SQLITE}.{uuid4().hex[:8]}{PARTIAL}"
     made = SqliteCatalog(fresh)
     with made.writing() as db:
-        contents.write(made, db)
+        contents.write(db)
     made.close()
     files = _mirror(store, home)
     for suffix in ("-wal", "-shm"):

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cart_core import ledger, rules, schema
 from cart_core.errors import StoreBusy
-from cart_core.store import admission, at_rest, catalog, layout, sealing
+from cart_core.store import admission, at_rest, catalog, layout, sealing, users
 from cart_core.store.admission import Plan
 from cart_core.store.catalog import Catalog, Connection, Segment, State
 from cart_core.store.reader import Reader, share_an_id
@@ -117,8 +117,8 @@ class BulkWriter:
 
     def _collides(self, db: Connection, accepted: pa.Table, base: State) -> bool:
         """Whether anything written since ``base`` touches the carts, ids or users of these rows."""
-        users = accepted["user_id"].unique().to_pylist()
-        if any(catalog.find_user(db, user) is None for user in users):
+        named = accepted["user_id"].unique().to_pylist()
+        if any(catalog.find_user(db, user) is None for user in named):
             return True
         columns = ["position", "cart_id", "event_id"]
         newer = [at_rest.from_journal(catalog.journal(db, base.position)).select(columns)]
@@ -133,7 +133,7 @@ class BulkWriter:
         )
 
     def _keyed(self, db: Connection, accepted: pa.Table, position: int, recorded_us: int | None) -> pa.Table:
-        keys = catalog.user_keys(db, accepted["user_id"].unique().to_pylist())
+        keys = users.keys(db, accepted["user_id"].unique().to_pylist())
         positions = np.arange(position + 1, position + 1 + len(accepted))
         return at_rest.with_keys(accepted, keys, positions, recorded_us)
 

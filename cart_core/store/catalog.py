@@ -12,10 +12,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cart_core.errors import StoreTooNew
 from cart_core.ledger import SealedBatch
 from cart_core.store.at_rest import JOURNAL_COLUMNS
-from cart_core.store.tables import MIGRATIONS, SCHEMA_VERSION, TABLES
+from cart_core.store.tables import SCHEMA_VERSION
 
 IDS_PER_QUERY = 500
 
@@ -56,7 +55,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One sealed run of positions with its Merkle root and its link to the batch before."""
+    """One sealed run of positions with its Merkle root and its link to the batch before.
+
+    ``user_key`` is the last user whose name the chain vouches for; ``names`` is the hash over those that are new.
+    """
 
     batch: int
     first_position: int
@@ -68,6 +70,8 @@ class Batch:
     previous: bytes
     entry: bytes
     journal_anchor: bytes | None = None
+    user_key: int = 0
+    names: bytes | None = None
 
     @property
     def sealed(self) -> SealedBatch:
@@ -80,6 +84,8 @@ class Batch:
             recorded=self.recorded,
             sealed_us=self.sealed_us,
             previous=self.previous,
+            user_key=self.user_key,
+            names=self.names,
         )
 
 
@@ -113,54 +119,12 @@ class Catalog(ABC):
         """Make sure that nothing deleted is left in the database's own files."""
 
     @abstractmethod
-    def last_user_key(self, db: Connection) -> int:
-        """The pseudonym given last, be its user forgotten or not; 0 before the first."""
-
-    @abstractmethod
-    def go_on_after(self, db: Connection, user_key: int) -> None:
-        """Give later pseudonyms than this one only."""
-
-    @abstractmethod
     def close(self) -> None:
         """Close every connection of this process."""
 
 
 COLUMNS = ", ".join(JOURNAL_COLUMNS)
 INSERT = f"INSERT INTO journal ({COLUMNS}, running_hash) VALUES ({', '.join('?' * (len(JOURNAL_COLUMNS) + 1))})"  # noqa: S608
-
-
-def create(db: Connection, types: dict[str, str], further: Iterable[str], store_id: str) -> None:
-    """Lay the tables where there are none, and run ``further`` statements, such as triggers.
-
-    Raises StoreTooNew where a later version laid the tables.
-    """
-    for statement in TABLES.format(**types).split(";\n"):
-        if statement.strip():
-            db.execute(statement)
-    for statement in further:
-        db.execute(statement)
-    db.execute("INSERT INTO meta VALUES ('schema_version', ?) ON CONFLICT DO NOTHING", (str(SCHEMA_VERSION),))
-    db.execute("INSERT INTO meta VALUES ('store_id', ?) ON CONFLICT DO NOTHING", (store_id,))
-    db.execute("INSERT INTO state VALUES (1, 0, 0, 0, 0, ?) ON CONFLICT DO NOTHING", (b"\0" * 32,))
-    migrate(db, types)
-
-
-def migrate(db: Connection, types: dict[str, str]) -> None:
-    """Make tables that an earlier version laid those of this one. Raises StoreTooNew as ``check_version`` does."""
-    for version in range(check_version(db), SCHEMA_VERSION):
-        for statement in MIGRATIONS[version]:
-            db.execute(statement.format(**types))
-        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(version + 1),))
-
-
-def check_version(db: Connection) -> int:
-    """The version of the catalog's schema. Raises StoreTooNew where it is later than this package's."""
-    found = int(meta(db, "schema_version") or 0)
-    if found > SCHEMA_VERSION:
-        raise StoreTooNew(
-            f"the store has schema version {found}, this package reads up to {SCHEMA_VERSION}: upgrade cart-workbench"
-        )
-    return found
 
 
 def meta(db: Connection, key: str) -> str | None:
@@ -321,28 +285,28 @@ def drop_segment(db: Connection, file: str) -> None:
     db.execute("DELETE FROM segments WHERE file = ? AND retired_at IS NOT NULL", (file,))
 
 
+BATCH_COLUMNS = (
+    "batch, first_position, last_position, rows, root, recorded, sealed_at, previous, entry, journal_anchor, "
+    "user_key, names"
+)
+
+
 def batches(db: Connection) -> list[Batch]:
     """The sealed batches, in the order they were sealed."""
-    sql = (
-        "SELECT batch, first_position, last_position, rows, root, recorded, sealed_at, previous, entry, journal_anchor "
-        "FROM batches ORDER BY batch"
-    )
-    return [_batch(row) for row in db.execute(sql).fetchall()]
+    rows = db.execute(f"SELECT {BATCH_COLUMNS} FROM batches ORDER BY batch").fetchall()  # noqa: S608
+    return [_batch(row) for row in rows]
 
 
 def last_batch(db: Connection) -> Batch | None:
     """The batch sealed last, which is the chain's head."""
-    rows = db.execute(
-        "SELECT batch, first_position, last_position, rows, root, recorded, sealed_at, previous, entry, journal_anchor "
-        "FROM batches ORDER BY batch DESC LIMIT 1"
-    ).fetchall()
+    rows = db.execute(f"SELECT {BATCH_COLUMNS} FROM batches ORDER BY batch DESC LIMIT 1").fetchall()  # noqa: S608
     return _batch(rows[0]) if rows else None
 
 
 def add_batch(db: Connection, batch: Batch) -> None:
     """Put a link to the chain."""
     db.execute(
-        "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO batches ({BATCH_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
         (
             batch.batch,
             batch.first_position,
@@ -354,26 +318,10 @@ def add_batch(db: Connection, batch: Batch) -> None:
             batch.previous,
             batch.entry,
             batch.journal_anchor,
+            batch.user_key,
+            batch.names,
         ),
     )
-
-
-def user_key(db: Connection, user_id: str) -> int:
-    """The pseudonym of a user, given now where there was none."""
-    row = db.execute("SELECT user_key FROM users WHERE user_id = ?", (user_id,)).fetchone()
-    if row is None:
-        row = db.execute("INSERT INTO users (user_id) VALUES (?) RETURNING user_key", (user_id,)).fetchone()
-    return int(row[0])
-
-
-def user_keys(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
-    """The pseudonyms of many users, given now where there were none."""
-    keys = known_users(db, user_ids)
-    for part in _parts([name for name in dict.fromkeys(user_ids) if name not in keys]):
-        marks = ", ".join(["(?)"] * len(part))
-        sql = f"INSERT INTO users (user_id) VALUES {marks} RETURNING user_id, user_key"  # noqa: S608
-        keys.update(db.execute(sql, part).fetchall())
-    return keys
 
 
 def known_users(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
@@ -402,12 +350,6 @@ def user_columns(db: Connection) -> tuple[list[int], list[str]]:
     return [key for key, _ in rows], [name for _, name in rows]
 
 
-def delete_user(db: Connection, user_id: str) -> bool:
-    """Strike a user's link to their pseudonym off; returns whether there was one."""
-    db.execute("UPDATE state SET forgotten = forgotten + 1 WHERE id = 1")
-    return bool(db.execute("DELETE FROM users WHERE user_id = ?", (user_id,)).rowcount)
-
-
 def forgotten(db: Connection) -> int:
     """How many times a user was forgotten."""
     return int(db.execute("SELECT forgotten FROM state WHERE id = 1").fetchone()[0])
@@ -425,7 +367,7 @@ def find_user(db: Connection, user_id: str) -> int | None:
 
 
 def _batch(row: Sequence[Any]) -> Batch:
-    number, first, last, rows, root, recorded, sealed, previous, entry, anchor = row
+    number, first, last, rows, root, recorded, sealed, previous, entry, anchor, last_user, names = row
     return Batch(
         number,
         first,
@@ -437,6 +379,8 @@ def _batch(row: Sequence[Any]) -> Batch:
         bytes(previous),
         bytes(entry),
         None if anchor is None else bytes(anchor),
+        last_user or 0,
+        None if names is None else bytes(names),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cart_core.errors import Refused, StoreBusy, StoreCorrupt
-from cart_core.store import catalog, opening, segment_places
+from cart_core.store import catalog, opening, segment_places, users
 from cart_core.store.catalog import Batch, Catalog, Connection, Segment
 from cart_core.store.segments import SegmentFolder
 from cart_core.store.store import CartStore
@@ -64,45 +64,51 @@ class Contents:
 
     meta: list[tuple[str, str]]
     state: tuple[Any, ...]
-    users: list[tuple[int, str]]
-    last_user_key: int
+    users: list[tuple[int, str, bytes, bytes]]
+    forgotten: list[tuple[int, bytes | None]]
     journal: list[tuple[Any, ...]]
     segments: list[Segment]
     batches: list[Batch]
 
     @classmethod
-    def of(cls, catalog_: Catalog, db: Connection) -> Contents:
+    def of(cls, db: Connection) -> Contents:
         """What a catalog holds in this transaction."""
         settings = db.execute("SELECT key, value FROM meta ORDER BY key").fetchall()
-        keys, names = catalog.user_columns(db)
         journal = zip(catalog.journal(db), catalog.journal_hashes(db), strict=True)
         now = catalog.state(db)
         return cls(
             meta=[(key, value) for key, value in settings if key not in OF_THE_PLACE],
-            state=(now.position, now.recorded_us, now.generation, catalog.forgotten(db), now.running_hash),
-            users=list(zip(keys, names, strict=True)),
-            last_user_key=catalog_.last_user_key(db),
+            state=(
+                now.position,
+                now.recorded_us,
+                now.generation,
+                catalog.forgotten(db),
+                now.running_hash,
+                users.last_key(db),
+            ),
+            users=users.named(db),
+            forgotten=users.forgotten(db),
             journal=[(*row, running_hash) for row, running_hash in journal],
             segments=[replace(each, segment_id=None) for each in catalog.segments(db)],
             batches=catalog.batches(db),
         )
 
-    def write(self, catalog_: Catalog, db: Connection) -> None:
+    def write(self, db: Connection) -> None:
         """Fill an empty catalog."""
         for key, value in self.meta:
             db.execute(
                 "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = EXCLUDED.value", (key, value)
             )
-        db.executemany("INSERT INTO users (user_key, user_id) VALUES (?, ?)", self.users)
-        catalog_.go_on_after(db, self.last_user_key)
+        users.insert(db, self.users)
+        users.insert_forgotten(db, self.forgotten)
         for segment in self.segments:
             catalog.add_segment(db, segment)
         for batch in self.batches:
             catalog.add_batch(db, batch)
         catalog.insert(db, self.journal)
         db.execute(
-            "UPDATE state SET position = ?, recorded_at = ?, generation = ?, forgotten = ?, running_hash = ? "
-            "WHERE id = 1",
+            "UPDATE state SET position = ?, recorded_at = ?, generation = ?, forgotten = ?, running_hash = ?, "
+            "user_key = ? WHERE id = 1",
             self.state,
         )
 
@@ -125,13 +131,13 @@ def _name_alike(source: Catalog, home: Path, place: str | None) -> None:
 
 def _check_empty(catalog_: Catalog, db: Connection) -> None:
     held = catalog.state(db).position or catalog.user_count(db) or catalog.last_batch(db) or catalog.segments(db)
-    if held or catalog_.last_user_key(db):
+    if held or users.last_key(db):
         raise Refused("not_empty", f"{catalog_.place} holds events: a store is copied into an empty one only")
 
 
 def _fill(source: CartStore, copy: CartStore) -> Copied:
     with source.catalog.reading() as db:
-        contents = Contents.of(source.catalog, db)
+        contents = Contents.of(db)
         with _removed_on_failure(copy.folder, contents.segments):
             for segment in contents.segments:
                 copy.folder.take_in(Path(source.folder.locations([segment])[segment.file]), segment.file)
@@ -144,8 +150,8 @@ def _fill(source: CartStore, copy: CartStore) -> Copied:
             raise StoreBusy(f"{source.path} was written to while it was copied: stop its writers and copy again")
         with copy.catalog.writing() as db:
             _check_empty(copy.catalog, db)
-            contents.write(copy.catalog, db)
-            if Contents.of(copy.catalog, db) != contents:
+            contents.write(db)
+            if Contents.of(db) != contents:
                 raise StoreCorrupt(f"{copy.catalog.place} does not give back what was written to it")
     return Copied(contents.state[0], len(contents.segments), len(contents.users), found.head)
 

@@ -24,7 +24,7 @@ from cart_core.errors import (
     StoreReadOnly,
     StoreUnreachable,
 )
-from cart_core.store import catalog
+from cart_core.store import catalog, migrating
 from cart_core.store.catalog import Catalog
 from cart_core.store.pool import Pool, Raw
 from cart_core.store.postgres_tables import FURTHER, TYPES
@@ -37,7 +37,7 @@ CONNECT_TIMEOUT_S = 10
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 OLDEST_SERVER = 130_000
-TABLES = ("meta", "state", "users", "journal", "segments", "batches")
+TABLES = ("meta", "state", "users", "forgotten", "journal", "segments", "batches")
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A writer whose process hangs must not hold up the others for ever.
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'"
@@ -156,16 +156,6 @@ class PostgresCatalog(Catalog):
             raw.execute("SELECT pg_sleep(%s)", (pause_s,))
             waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def last_user_key(self, db: catalog.Connection) -> int:
-        """The pseudonym given last, be its user forgotten or not."""
-        last, called = db.execute("SELECT last_value, is_called FROM users_user_key_seq").fetchone()
-        return int(last) if called else 0
-
-    def go_on_after(self, db: catalog.Connection, user_key: int) -> None:
-        """Give later pseudonyms only."""
-        if user_key:
-            db.execute("SELECT setval('users_user_key_seq', ?)", (user_key,))
-
     def close(self) -> None:
         """Close every connection of this process."""
         self._pool.close()
@@ -205,7 +195,7 @@ class PostgresCatalog(Catalog):
     def _find(self, *, create: bool) -> None:
         with self.reading() as db:
             laid = _has_tables(db, ("meta",))
-            behind = laid and catalog.check_version(db) < SCHEMA_VERSION
+            behind = laid and migrating.check_version(db) < SCHEMA_VERSION
         if not laid and not create:
             raise StoreNotFound(f"{self.place}: there is no store in this database: import something into it first")
         if not laid or behind:
@@ -224,8 +214,7 @@ class PostgresCatalog(Catalog):
                     )
                 if not db.execute("SELECT FROM pg_namespace WHERE nspname = ?", (self.address.schema,)).rowcount:
                     db.execute(f'CREATE SCHEMA "{self.address.schema}"')
-                catalog.create(db, TYPES, FURTHER, str(uuid4()))
-            catalog.migrate(db, TYPES)
+            migrating.create(db, TYPES, FURTHER, str(uuid4()))
             db.commit()
 
     def _check_server(self, db: Session) -> None:

@@ -13,7 +13,7 @@ from pyarrow.fs import FileType
 
 from cart_core import ledger, rules
 from cart_core.errors import StoreBusy
-from cart_core.store import at_rest, catalog
+from cart_core.store import at_rest, catalog, users
 from cart_core.store.catalog import Batch, Catalog, Connection, Segment
 from cart_core.store.results import Sealed
 from cart_core.store.segments import SegmentFolder
@@ -84,6 +84,7 @@ def _commit(
 
 def _link(db: Connection, segment: Segment, root: bytes, recorded: bytes, now_us: int, anchor: bytes | None) -> None:
     last = catalog.last_batch(db)
+    named, user_key = last.user_key if last else 0, users.last_key(db)
     sealed = ledger.SealedBatch(
         batch=last.batch + 1 if last else 1,
         first_position=segment.first_position,
@@ -92,6 +93,8 @@ def _link(db: Connection, segment: Segment, root: bytes, recorded: bytes, now_us
         recorded=recorded,
         sealed_us=max(now_us, last.sealed_us) if last else now_us,
         previous=last.entry if last else ledger.GENESIS,
+        user_key=user_key,
+        names=users.sealed_names(db, named, user_key) if user_key > named else None,
     )
     catalog.add_batch(
         db,
@@ -106,6 +109,8 @@ def _link(db: Connection, segment: Segment, root: bytes, recorded: bytes, now_us
             previous=sealed.previous,
             entry=sealed.entry,
             journal_anchor=anchor,
+            user_key=user_key,
+            names=sealed.names,
         ),
     )
 

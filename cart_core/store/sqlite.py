@@ -11,8 +11,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from cart_core.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly
-from cart_core.store import catalog
+from cart_core.store import migrating
 from cart_core.store.catalog import Catalog
+from cart_core.store.tables import UNCOMMITTED
 
 BUSY_TIMEOUT_S = 30.0
 TYPES = {
@@ -21,6 +22,8 @@ TYPES = {
     "real": "REAL",
     "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
     "one_user": "UNIQUE (user_id)",
+    "last_user": "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'users'), 0)",
+    "free_users": "DROP TRIGGER IF EXISTS users_keep",
 }
 COVERED = (
     "EXISTS (SELECT 1 FROM segments WHERE retired_at IS NULL "
@@ -75,6 +78,21 @@ TRIGGERS = (
     ),
     ("batches_stay", "BEFORE DELETE ON batches", "", "a batch is never struck off"),
     ("users_keep", "BEFORE UPDATE ON users", "", "a pseudonym never passes to another user"),
+    ("users_grow", "BEFORE INSERT ON users", "WHEN NEW.commitment IS NULL", UNCOMMITTED),
+    (
+        "users_ascend",
+        "BEFORE UPDATE OF user_key ON state",
+        "WHEN NEW.user_key < OLD.user_key",
+        "no number is given twice",
+    ),
+    ("forgotten_keeps", "BEFORE UPDATE ON forgotten", "", "a user who was forgotten is never changed"),
+    ("forgotten_stays", "BEFORE DELETE ON forgotten", "", "a user who was forgotten is never struck off"),
+    (
+        "forgotten_grows",
+        "BEFORE INSERT ON forgotten",
+        "WHEN EXISTS (SELECT 1 FROM forgotten WHERE user_key = NEW.user_key)",
+        "a user who was forgotten is never replaced",
+    ),
     (
         "state_ascends",
         "BEFORE UPDATE OF position, recorded_at ON state",
@@ -95,7 +113,7 @@ class SqliteCatalog(Catalog):
         self._local = threading.local()
         self._open: list[tuple[sqlite3.Connection, threading.RLock, int]] = []
         with self.writing() as db:
-            catalog.create(db, TYPES, map(_trigger_sql, TRIGGERS), str(uuid4()))
+            migrating.create(db, TYPES, map(_trigger_sql, TRIGGERS), str(uuid4()))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -136,16 +154,6 @@ class SqliteCatalog(Catalog):
             busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StoreBusy(f"{self.place}: a reader holds the old log; what was deleted goes at the next checkpoint")
-
-    def last_user_key(self, db: catalog.Connection) -> int:
-        """The pseudonym given last, be its user forgotten or not."""
-        row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'users'").fetchone()
-        return int(row[0]) if row else 0
-
-    def go_on_after(self, db: catalog.Connection, user_key: int) -> None:
-        """Give later pseudonyms only."""
-        db.execute("DELETE FROM sqlite_sequence WHERE name = 'users'")
-        db.execute("INSERT INTO sqlite_sequence VALUES ('users', ?)", (user_key,))
 
     def close(self) -> None:
         """Close every connection of this process, each when its thread's transaction is over."""

@@ -267,12 +267,11 @@ class CartStore(Store):
         be called again, and StillNamed where the id stands in the person's events, which never change, or in a file
         that cannot be cleaned.
         """
-        from cart_core.store import forgetting, scanning
+        from cart_core.store import forgetting, scanning, users
         from cart_core.store.traces import Traces
 
         with self.catalog.writing() as db:
-            key = catalog.find_user(db, user_id)
-            catalog.delete_user(db, user_id)
+            key = users.forget(db, user_id)
             catalog.change_files(db)
         traces = Traces(user_id, f"{FORGOTTEN}{key or 0}")
         done = forgetting.scrub(self.path, traces, self.folder.folder)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cart_core import ledger
-from cart_core.store import at_rest, catalog
+from cart_core.store import at_rest, catalog, users
 from cart_core.store.catalog import Batch, Catalog, Segment
 from cart_core.store.file_checks import UNREADABLE, FileCheck, Versions, event_name, latest
 from cart_core.store.index import IndexCache
@@ -23,8 +23,8 @@ def verify(catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache) -> Ver
     """Check one moment of the store; every problem names its place.
 
     Checked are: positions without a gap, each file against its SHA-256 and what the catalog says of it, each batch
-    against its Merkle root, the chain of batches, the running hash of the journal, each cart's versions, and the
-    indexes that readers go by. It reads every event once, one segment at a time.
+    against its Merkle root, the chain of batches, the running hash of the journal, each cart's versions, the names of
+    users, and the indexes that readers go by. It reads every event once, one segment at a time.
     """
     with catalog_.reading() as db:
         state = catalog.state(db)
@@ -32,18 +32,23 @@ def verify(catalog_: Catalog, folder: SegmentFolder, indexes: IndexCache) -> Ver
         batches = catalog.batches(db)
         rows = catalog.journal(db)
         hashes = dict(zip([row[0] for row in rows], catalog.journal_hashes(db), strict=True))
+        names = users.problems(db, batches)
+        last_user = users.last_key(db)
     problems = [*_position_problems(state.position, live, list(hashes)), *_chain_problems(batches)]
-    problems += _homeless(batches, live)
-    versions, recorded_us = Versions(), 0
+    problems += [*_homeless(batches, live), *names]
+    versions, recorded_us, latest_user = Versions(), 0, 0
     for segment in live:
         check = FileCheck(folder, indexes, segment)
         problems += check.problems([each for each in batches if _holds(segment, each)])
         if check.table is not None:
             versions.add(check.table)
             recorded_us = max(recorded_us, latest(check.table))
+            latest_user = max(latest_user, pc.max(check.table["user_key"]).as_py() or 0)
     journal, unreadable = _readable(rows)
     problems += [*unreadable, *_journal_problems(journal, hashes, batches, state.running_hash)]
     versions.add(journal)
+    if max(latest_user, pc.max(journal["user_key"]).as_py() or 0) > last_user:
+        problems.append(f"state: there are events of users after the last number that was given ({last_user})")
     if not problems and max(recorded_us, latest(journal)) != state.recorded_us:
         problems.append(f"state: the last moment of recording is not that of the last event ({state.recorded_us} us)")
     problems += versions.problems(lambda position: _cart_at(position, folder, live, journal))

@@ -13,7 +13,7 @@ import numpy as np
 from cart_core import ledger, rules, schema
 from cart_core.errors import CartError, ConcurrencyError, EventIdConflict
 from cart_core.events import Envelope
-from cart_core.store import at_rest, catalog, requests
+from cart_core.store import at_rest, catalog, requests, users
 from cart_core.store.catalog import Catalog, Connection, State
 from cart_core.store.live import LiveStates
 from cart_core.store.reader import Reader
@@ -133,7 +133,7 @@ class Writer:
         """The pseudonym of a user, remembered."""
         known = self._users.get(user_id)
         if known is None:
-            known = self._users[user_id] = catalog.user_key(db, user_id)
+            known = self._users[user_id] = users.key(db, user_id)
         return known
 
     def known_events(self, db: Connection, group: Sequence[Append]) -> dict[bytes, Envelope]:

@@ -84,7 +84,7 @@ _STEPS = {
         "swept": ("compaction:sweep", AFTER),
     },
     FORGET: {
-        "link deleted, not committed": ("catalog:delete_user", AFTER),
+        "link deleted, not committed": ("users:forget", AFTER),
         "link deleted, log not emptied": ("sqlite:SqliteCatalog.erase", BEFORE),
         "log emptied": ("sqlite:SqliteCatalog.erase", AFTER),
         "other files to do": ("forgetting:scrub", BEFORE),
