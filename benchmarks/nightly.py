@@ -1,14 +1,17 @@
 """The nightly run: every table of a shop after a day's events came in, and what each table read and wrote.
 
-Run ``python benchmarks/nightly.py [EVENTS ...] [--new N]`` (default 1000000, with 100000 new ones). A simulated shop of
-that size is imported and derived once; then the new events are imported and everything is derived again, as the nightly
-job does: that second run is timed, without the import.
+Run ``python benchmarks/nightly.py [EVENTS ...] [--new N] [--keep FOLDER]`` (default 1000000, with 100000 new ones). A
+simulated shop of that size is imported and derived once; then the new events are imported and everything is derived
+again, as the nightly job does: that second run is timed, without the import. ``--keep FOLDER`` keeps the shop as it
+stands before that night under FOLDER, and takes it from there the next time.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import shutil
 import tempfile
 import time
 from datetime import timedelta
@@ -36,14 +39,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("events", type=int, nargs="*", default=[1_000_000])
     parser.add_argument("--new", type=int, default=100_000)
+    parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
     for events in given.events:
-        with tempfile.TemporaryDirectory() as name:
-            night(Path(name), events, given.new)
+        with tempfile.TemporaryDirectory(dir=given.keep) as name:
+            kept = given.keep and given.keep / f"{events}-{given.new}"
+            if kept is None or not kept.is_dir():
+                before_the_night(Path(name) / "made", events, given.new)
+                if kept is not None:
+                    (Path(name) / "made").rename(kept)
+            shutil.copytree(kept or Path(name) / "made", Path(name) / "tonight", symlinks=True)
+            night(Path(name) / "tonight")
 
 
-def night(folder: Path, events: int, new: int) -> None:
-    """One shop, its first run, and the night after the new events."""
+def before_the_night(folder: Path, events: int, new: int) -> None:
+    """One shop whose first run is over, and whose new events are in; ``made.json`` says how it came to be."""
     home = folder / "store"
     truth = simulate(folder / "shop", carts=round((events + new) / EVENTS_PER_CART), days=DAYS, seed=1)
     end = rules.parse_time(truth.end)
@@ -56,10 +66,20 @@ def night(folder: Path, events: int, new: int) -> None:
         pq.write_table(onwards(store, pq.read_table(folder / "new.parquet")), folder / "new.parquet")
         report = import_files(store, "parquet", [folder / "new.parquet"]).to_json()
         assert report["events"] == new, report
-    seconds, done = timed(home, end)
+    made = {"known": known, "new": new, "first_s": first, "end": truth.end}
+    (folder / "made.json").write_text(json.dumps(made))
+    shutil.rmtree(folder / "shop")
+    for name in ("history", "new"):
+        (folder / f"{name}.parquet").unlink()
+
+
+def night(folder: Path) -> None:
+    """The run after the new events, told asset by asset."""
+    made = json.loads((folder / "made.json").read_text())
+    seconds, done = timed(folder / "store", rules.parse_time(made["end"]))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"\n{known:,} events of history, {new:,} new: {seconds:.1f} s, {peak_mb:,.0f} MB")
-    print(f"(the first run, of all: {first:.1f} s)")
+    print(f"\n{made['known']:,} events of history, {made['new']:,} new: {seconds:.1f} s, {peak_mb:,.0f} MB")
+    print(f"(the first run, of all: {made['first_s']:.1f} s)")
     print(f"{'asset':26}{'s':>8}{'rows':>12}  what was recomputed")
     for asset, told in sorted(done.told.items(), key=lambda each: -each[1].get("seconds", 0)):
         rows = told.get("dagster/row_count")

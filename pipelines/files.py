@@ -90,8 +90,23 @@ def read_notes(folder: Path, name: str) -> dict[str, str]:
     standing = kept.current(folder) if name in KEPT else None
     if standing is not None:
         return {"position": str(standing.position)}
-    stored = pq.read_schema(_existing(folder, name)).metadata or {}
+    return notes_of(_existing(folder, name))
+
+
+def notes_of(path: Path) -> dict[str, str]:
+    """The notes that a Parquet file was written with. Raises StoreNotFound where there is no such file."""
+    try:
+        stored = pq.read_schema(path).metadata or {}
+    except FileNotFoundError as error:
+        raise StoreNotFound(f"there is no file {path}") from error
     return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
+
+
+def keep(path: Path, frame: pl.DataFrame, notes: Mapping[str, str]) -> None:
+    """Replace a Parquet file that has no contract by the frame, in one step; a crash leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _write_beside(path.parent, path.stem, frame.to_arrow(), notes)
+    temporary.replace(path)
 
 
 def note_check(folder: Path, table: str, name: str, rule: str, offending_rows: int, at: datetime) -> None:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cart_core import rules, settings
+from cart_core import rules, schema, settings
 from cart_core.errors import Problem, StoreNotFound
 from cart_core.projector.streaming import in_order
 from cart_core.store import CartStore
@@ -27,10 +28,12 @@ from pipelines.derive.explain import Evidence
 from pipelines.tables import INPUTS
 
 Derived = TypeVar("Derived")
+Ids = np.ndarray[Any, np.dtype[np.uint8]]
 
 EXPERIMENTS = "experiments.toml"
 EXPERIMENTS_VARIABLE = "CART_EXPERIMENTS"
 WEEK_S = 604_800
+FEW_CARTS = 20_000
 NO_BOUND = datetime.max.replace(tzinfo=UTC)
 EXPLAINED_COLUMNS = (
     "event_id", "cart_id", "user_id", "version", "timestamp", "recorded_at", "type", "product_id", "product_name",
@@ -48,9 +51,21 @@ class History:
     store: CartStore
     until: int | None = None
 
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Events in tables that hold whole carts, versions ascending inside a cart."""
-        return self.store.batches(columns, until=self.until)
+    def position(self) -> int:
+        """The position of the last event that is read; 0 where there is none."""
+        last = self.store.position()
+        return last if self.until is None else min(self.until, last)
+
+    def event_id(self, position: int) -> str:
+        """The id of the event at a position as hexadecimal digits; empty at 0."""
+        if position == 0:
+            return ""
+        found = self.store.scan(after=position - 1, until=position, columns=["event_id"]).collect()
+        return str(found["event_id"][0].hex())
+
+    def batches(self, columns: Sequence[str], after: int = 0) -> Iterator[pa.Table]:
+        """Events after a position, in tables that hold whole carts, versions ascending inside a cart."""
+        return self.store.batches(columns, after=after, until=self.until)
 
     def each(self, columns: Sequence[str], derive: Callable[[pa.Table], Derived]) -> list[Derived]:
         """What a function gives for every table of ``batches``, in order; on all cores, a few tables in memory."""
@@ -60,15 +75,40 @@ class History:
         """Events in order of position."""
         return self.store.scan(until=self.until, columns=columns)
 
+    def of(self, ids: Ids, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The events of some carts, given as (n, 16) bytes in order of their keys, in tables as ``batches`` gives.
+
+        A few are looked up by index, many are picked out of all events. A cart with the key of one of them may come
+        along.
+        """
+        if not len(ids):
+            yield self.none(columns).collect().to_arrow()
+        elif len(ids) <= FEW_CARTS:
+            yield self._read(ids).select(columns)
+        else:
+            events = self.batches([*dict.fromkeys(("cart_id", *columns))])
+            yield from in_order(partial(_of_keys, wanted=schema.cart_keys(ids), columns=columns), events)
+
     def of_carts(self, carts: pl.Series) -> pa.Table:
         """The events of some carts, given their ids as text, by position."""
-        ids = pa.array([UUID(each).bytes for each in carts], pa.binary(16))
-        found = self.store.read_many(pa.ExtensionArray.from_storage(pa.uuid(), ids))
+        ids = np.frombuffer(b"".join(UUID(each).bytes for each in carts), np.uint8).reshape(-1, 16)
+        return self._read(ids)
+
+    def _read(self, ids: Ids) -> pa.Table:
+        column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])
+        found = self.store.read_many(pa.ExtensionArray.from_storage(pa.uuid(), column))
         return found if self.until is None else found.filter(pc.less_equal(found["position"], self.until))
 
     def none(self, columns: Sequence[str]) -> pl.LazyFrame:
         """No event, with these columns."""
         return self.store.scan(until=0, columns=columns)
+
+
+def _of_keys(events: pa.Table, wanted: Ids, columns: Sequence[str]) -> pa.Table:
+    """The events of the carts that have one of these keys, which ascend; whole carts in the same order."""
+    keys = schema.cart_keys(schema.id_bytes(events["cart_id"]))
+    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    return events.select(columns).filter(pa.array(wanted[places] == keys))
 
 
 class ShopFolder:

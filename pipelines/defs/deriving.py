@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from cart_core import rules
+from pipelines.by_cart import ByCart, carried_on
 from pipelines.defs.alerts import alert_on_failure
 from pipelines.defs.runs.jobs import HOURLY_GROUPS
 from pipelines.defs.shop import Shop, Terms
@@ -32,12 +33,14 @@ DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=1)
 class Derived:
     """A derived frame, and what else is worth telling about how it came to be.
 
-    ``position`` is that of the last event read, where it is another than the last one when the step began.
+    ``position`` is that of the last event read, where it is another than the last one when the step began. ``notes``
+    are written with the table, beside those that every table has.
     """
 
     frame: pl.DataFrame
     told: Mapping[str, Any] = field(default_factory=dict)
     position: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 Derive = Callable[[Shop, Terms, datetime], pl.DataFrame | Derived]
@@ -138,6 +141,12 @@ def days_of(name: str) -> dg.AssetsDefinition:
     return asset
 
 
+def carried(shop: Shop, plan: ByCart, as_of: datetime) -> Derived:
+    """A derived table of rows by cart, of which only those of stale carts are derived again; see ``by_cart``."""
+    done = carried_on(shop, plan, as_of)
+    return Derived(done.frame, done.told, notes=done.notes)
+
+
 def _some_days(
     name: str, days: tuple[date, date], shop: Shop, terms: Terms, as_of: datetime
 ) -> dict[str, pl.DataFrame | Derived]:
@@ -165,7 +174,7 @@ def derived(
         positions = {name: last if each.position is None else each.position for name, each in found.items()}
         about = {"as_of": rules.format_time(as_of), **terms.noted()}
         paths = {
-            name: shop.write(name, each.frame, {**about, "position": str(positions[name])})
+            name: shop.write(name, each.frame, {**about, "position": str(positions[name]), **each.notes})
             for name, each in found.items()
         }
     for name, each in found.items():

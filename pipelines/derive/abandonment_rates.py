@@ -13,6 +13,12 @@ from pipelines.tables.contract import COUNT, SMALL, ids_as_text
 WEEK = timedelta(days=7)
 DAILY, HOURLY, COHORTS = (TABLES[name] for name in ("abandonment_daily", "abandonment_hourly", "cart_cohorts"))
 
+COUNTED = (
+    "cart_id", "idle_s", "abandoned_at", "stage", "mature", "outcome", "credited", "recovery_s", "currency",
+    "value_cents",
+)  # fmt: skip
+"""The columns of abandonment_episodes that ``daily`` and ``hourly`` count."""
+
 _ONE_CURRENCY = pl.when(pl.col("currency").n_unique() == 1).then(pl.col("currency").first())
 _FINAL = pl.col("mature")
 _RECOVERED = _FINAL & (pl.col("outcome") == "recovered")

@@ -1,31 +1,34 @@
 """Silences of carts: the episodes, their events, their figures by day and hour, and what late events changed."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 import polars as pl
 
 from cart_core import rules
+from pipelines.by_cart import ByCart, kept
 from pipelines.defs.abandonment.announcing import announce
-from pipelines.defs.deriving import Derived, table, tables
+from pipelines.defs.deriving import Derived, carried, table, tables
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import abandonment, abandonment_rates
 from pipelines.tables import TABLES
 
 GROUP = "abandonment"
-SECOND = timedelta(seconds=1)
 
 
 @tables("abandonment_episodes", "abandonment_daily", group=GROUP, deps=["events"])
 def abandonment_episodes(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
     """Every silence of every cart under the main definition, with what became of it by the moment asked for.
 
-    By day they are counted under each definition; all definitions are found in one pass over the events.
+    By day they are counted under each definition. Only carts with new events, or with windows that were not over,
+    are derived again.
     """
-    found = silences(shop, terms, as_of, terms.idles)
+    found = carried(shop, silences("abandonment_episodes", terms, as_of, [terms.idle]), as_of)
+    counted = kept(shop, silences("silences", terms, as_of, terms.idles, abandonment_rates.COUNTED), as_of)
     return {
-        "abandonment_episodes": found.filter(pl.col("idle_s") == terms.idle // SECOND),
-        "abandonment_daily": abandonment_rates.daily(found, terms.time_zone),
+        "abandonment_episodes": found,
+        "abandonment_daily": Derived(abandonment_rates.daily(counted.frame, terms.time_zone), counted.told),
     }
 
 
@@ -70,9 +73,15 @@ def restatements(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     return Derived(frame, {"known_at_1": rules.format_time(first), "known_at_2": rules.format_time(then)})
 
 
-def silences(shop: Shop, terms: Terms, as_of: datetime, idles: list[timedelta]) -> pl.DataFrame:
-    """Episodes of the whole store under some definitions, bucket by bucket, so that memory holds a few at a time."""
+def silences(
+    name: str, terms: Terms, as_of: datetime, idles: list[timedelta], columns: Sequence[str] | None = None
+) -> ByCart:
+    """Episodes under some definitions, all columns or some; a cart is settled once the last window is over."""
     derive = partial(abandonment.episodes, as_of=as_of, idle=idles, window=terms.window)
-    with shop.history() as history:
-        found = history.each(abandonment.COLUMNS, derive)
-    return pl.concat([TABLES["abandonment_episodes"].empty(), *found])
+    return ByCart(
+        name,
+        abandonment.COLUMNS,
+        derive if columns is None else lambda events: derive(events).select(columns),
+        horizon=max(idles) + terms.window,
+        terms={"idles": idles, "window": terms.window, "columns": columns},
+    )

@@ -1,0 +1,97 @@
+"""The latest event of every cart, kept on disk: which carts changed since a position, and which are young still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from cart_core import schema
+from cart_core.errors import StoreNotFound
+from cart_core.projector.streaming import in_order
+from pipelines import files
+from pipelines.shop import History
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+NAME = "activity"
+COLUMNS = ("cart_id", "timestamp", "position")
+LATEST = {"latest_us": pl.col("timestamp").to_physical().max(), "last_position": pl.col("position").max()}
+AGAIN = {name: pl.col(name).max() for name in LATEST}
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One entry per cart, in order of (key, id): ``ids`` are (n, 16) bytes.
+
+    ``latest_us`` is the time of the cart's latest event, whichever version that has, ``last_position`` where its last
+    one stands.
+    """
+
+    ids: Array
+    latest_us: Array
+    last_position: Array
+
+    def stale(self, position: int, settled_us: int) -> Array:
+        """Per cart whether an event of it stands after a position, or happened after a moment.
+
+        Carts that share their key are stale together, so that they can be told by it.
+        """
+        found = (self.last_position > position) | (self.latest_us > settled_us)
+        keys = schema.cart_keys(self.ids)
+        shared = np.flatnonzero(keys[1:] == keys[:-1])
+        if len(shared):
+            found |= np.isin(keys, keys[shared][found[shared] | found[shared + 1]])
+        return np.asarray(found)
+
+
+def brought_up(history: History, folder: Path) -> Activity:
+    """The activity of all carts in a history, from how it was kept in a folder; it is kept for the next time.
+
+    Only events after the position that it was kept at are read; all are, where the store is another one. Where more
+    events were known when it was kept, carts may look younger than they are.
+    """
+    path = folder / f"{NAME}.parquet"
+    before = _kept(path, history)
+    if before is not None and before[0] >= history.position():
+        return _activity(before[1])
+    found = in_order(_latest, history.batches(COLUMNS, after=before[0] if before else 0))
+    whole = _together([*found] if before is None else [before[1], *found])
+    notes = {"position": str(history.position()), "last_event_id": history.event_id(history.position())}
+    files.keep(path, whole, notes)
+    return _activity(whole)
+
+
+def _kept(path: Path, history: History) -> tuple[int, pl.DataFrame] | None:
+    with suppress(StoreNotFound):
+        notes = files.notes_of(path)
+        position = int(notes["position"])
+        if position <= history.store.position() and history.event_id(position) == notes["last_event_id"]:
+            return position, pl.read_parquet(path)
+    return None
+
+
+def _latest(events: pa.Table) -> pl.DataFrame:
+    rows = cast("pl.DataFrame", pl.from_arrow(events))
+    return rows.group_by("cart_id").agg(**LATEST)
+
+
+def _together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    whole = pl.concat(parts)
+    if len(parts) > 1:
+        whole = whole.group_by("cart_id").agg(**AGAIN)
+    return whole[schema.key_order(_id_bytes(whole))]
+
+
+def _activity(frame: pl.DataFrame) -> Activity:
+    return Activity(_id_bytes(frame), frame["latest_us"].to_numpy(), frame["last_position"].to_numpy())
+
+
+def _id_bytes(frame: pl.DataFrame) -> Array:
+    return schema.id_bytes(frame["cart_id"].to_arrow().cast(pa.binary(16)))

@@ -1,0 +1,204 @@
+"""Tables whose rows belong to one cart each, carried on from how they stand: only stale carts are derived again.
+
+Where the rows of a cart follow from its own events, the moment and the parameters, the table on disk and its notes are
+all the state there is. A cart is stale where one of its events came in after the table's position, however late it
+happened, or where it was not settled when the table was made: its latest event is younger than ``horizon`` before the
+table's moment. The rows of all other carts are kept as they stand. An asset says how its rows come about::
+
+    plan = ByCart("overcharges", columns, partial(overcharges_of, as_of=as_of), horizon=timedelta(0))
+    return carried(shop, plan, as_of)                  # pipelines.defs.deriving: a Derived, its notes included
+
+and what is no table of its own, but needed night after night, is kept under ``cache/by_cart`` in the same way::
+
+    begun = kept(shop, ByCart("starts", columns, partial(starts, as_of=as_of), horizon=timedelta(0)), as_of).frame
+
+What comes back is equal, row for row and in order, to deriving all carts. All carts are derived where there is no table
+yet, where the parameters, the code or the table's columns are others than when it was made, where the moment or the
+position goes back, after a user was forgotten, where the store is another one, and where most carts are stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+import cart_core.projector
+import pipelines.derive
+import pipelines.tables
+from cart_core import rules, schema
+from cart_core.errors import StoreNotFound
+from cart_core.projector.streaming import in_order
+from pipelines import files
+from pipelines.activity import brought_up
+from pipelines.shop import History, ShopFolder
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MOSTLY = 0.5
+FOLDER = Path("cache") / "by_cart"
+CODE = (cart_core.projector, pipelines.derive, pipelines.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class ByCart:
+    """How the rows of a table come from the events of their carts.
+
+    ``derive`` gives the rows of all carts whose events, with ``columns`` of EVENTS, it is handed whole; each row has
+    its cart's id in ``cart_id``, as text or 16 bytes. It may rest on nothing but those events, the moment and
+    ``terms``, which name every parameter with its value. ``horizon`` is how long after a cart's latest event its rows
+    can still change because time passes; where they do so only because an event of the future has come to pass it
+    is 0. Rows stand in order of ``sort``, whose values must be unique, else by the keys of their carts, and within one
+    as ``derive`` gives them.
+    """
+
+    name: str
+    columns: Sequence[str]
+    derive: Callable[[pa.Table], pl.DataFrame]
+    horizon: timedelta
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    sort: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A table as of a moment, and how it came to be.
+
+    ``fresh`` are the rows derived now, in ``frame`` too; ``carts_read`` of ``carts`` were; ``whole_because`` says why
+    all were, None where they were not. ``notes`` must be written with the table: it is carried on from them.
+    """
+
+    frame: pl.DataFrame
+    fresh: pl.DataFrame
+    carts: int
+    carts_read: int
+    rows_kept: int
+    whole_because: str | None
+    notes: dict[str, str]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a run says about it."""
+        why = f", whole: {self.whole_because}" if self.whole_because else f"; {self.rows_kept:,} rows kept"
+        return {
+            "recomputed": f"{self.carts_read:,} of {self.carts:,} carts{why}",
+            "carts_read": self.carts_read,
+            "rows_kept": self.rows_kept,
+        }
+
+
+def carried_on(shop: ShopFolder, plan: ByCart, as_of: datetime) -> Carried:
+    """The derived table of the plan's name as of a moment, from how it stands; nothing is written."""
+    standing = partial(shop.table, plan.name)
+    return _carried(shop, plan, as_of, shop.notes(plan.name) if shop.has_table(plan.name) else None, standing)
+
+
+def kept(shop: ShopFolder, plan: ByCart, as_of: datetime) -> Carried:
+    """A table that is no table of its own as of a moment, from how it was kept last; it is kept for the next time.
+
+    It stands in ``cache/by_cart`` of the shop's folder, is replaced in one step, and may be removed at any time.
+    """
+    path = shop.folder / FOLDER / f"{plan.name}.parquet"
+    notes: dict[str, str] | None = None
+    with suppress(StoreNotFound):
+        notes = files.notes_of(path)
+    done = _carried(shop, plan, as_of, notes, partial(pl.read_parquet, path))
+    if notes != done.notes:
+        files.keep(path, done.frame, done.notes)
+    return done
+
+
+def _carried(
+    shop: ShopFolder,
+    plan: ByCart,
+    as_of: datetime,
+    notes: Mapping[str, str] | None,
+    standing: Callable[[], pl.DataFrame],
+) -> Carried:
+    with shop.history() as history:
+        now = _notes(history, plan, as_of)
+        activity = brought_up(history, shop.folder / FOLDER)
+        why = _why_whole(history, notes, now)
+        stale = None
+        if why is None and notes is not None:
+            settled_by = rules.parse_time(notes["as_of"]) - plan.horizon
+            stale = activity.stale(int(notes["position"]), rules.to_micros(settled_by))
+            why = "most carts are stale" if stale.sum() > MOSTLY * len(stale) else None
+        if why is not None or stale is None:
+            frame = _in_order(plan, list(in_order(plan.derive, history.batches(plan.columns))))
+            return Carried(frame, frame, len(activity.ids), len(activity.ids), 0, why, now)
+        ids = activity.ids[stale]
+        fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
+    held = standing()
+    held = held.filter(~_among(_ids(held), ids))
+    return Carried(_in_order(plan, [held, fresh]), fresh, len(activity.ids), len(ids), held.height, None, now)
+
+
+def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:
+    position = history.position()
+    basis = {"terms": dict(plan.terms), "horizon": str(plan.horizon), "columns": list(plan.columns), "code": code()}
+    return {
+        "as_of": rules.format_time(as_of),
+        "position": str(position),
+        "last_event_id": history.event_id(position),
+        "forgotten": str(history.store.forgotten()),
+        "basis": hashlib.sha256(json.dumps(basis, sort_keys=True, default=str).encode()).hexdigest(),
+    }
+
+
+def _why_whole(history: History, notes: Mapping[str, str] | None, now: Mapping[str, str]) -> str | None:
+    if notes is None:
+        return "it was never made"
+    reasons = {
+        "it does not say what it was made of": lambda: any(name not in notes for name in now),
+        "parameters or code are others": lambda: notes["basis"] != now["basis"],
+        "a user was forgotten": lambda: notes["forgotten"] != now["forgotten"],
+        "its moment is later": lambda: rules.parse_time(notes["as_of"]) > rules.parse_time(now["as_of"]),
+        "it has events after those read": lambda: int(notes["position"]) > int(now["position"]),
+        "the store is another one": lambda: history.event_id(int(notes["position"])) != notes["last_event_id"],
+    }
+    return next((reason for reason, holds in reasons.items() if holds()), None)
+
+
+@cache
+def code() -> str:
+    """A digest of the code that rows come from, so that rows of two versions of it never stand in one table."""
+    found = hashlib.sha256()
+    for package in CODE:
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _in_order(plan: ByCart, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    whole = pl.concat(parts)
+    if plan.sort:
+        return whole.sort(plan.sort)
+    order = schema.key_order(_ids(whole))
+    return whole if (order[1:] > order[:-1]).all() else whole[order]
+
+
+def _ids(frame: pl.DataFrame) -> Array:
+    """The cart of each row as (n, 16) bytes."""
+    column = frame["cart_id"]
+    if column.dtype == pl.String:
+        column = column.str.replace_all("-", "", literal=True).str.decode("hex")
+    return schema.id_bytes(column.to_arrow().cast(pa.binary(16)))
+
+
+def _among(ids: Array, wanted: Array) -> Array:
+    """Per id whether its key is that of one of ``wanted``, which are in order of their keys."""
+    keys, asked = schema.cart_keys(wanted), schema.cart_keys(ids)
+    if not len(keys):
+        return np.zeros(len(asked), bool)
+    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)
