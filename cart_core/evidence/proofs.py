@@ -35,6 +35,17 @@ def proofs_of(store: CartStore, history: Sequence[Envelope]) -> dict[int, Proof]
     return found
 
 
+def unproved(store: CartStore, history: Sequence[Envelope]) -> list[int]:
+    """The versions of the events that no batch holds yet: only sealing proves them."""
+    with store.catalog.reading() as db:
+        chain = catalog.batches(db)
+    return [
+        each.version
+        for each in history
+        if not any(batch.first_position <= (each.position or 0) <= batch.last_position for batch in chain)
+    ]
+
+
 def _holds(segment: Segment, batch: Batch) -> bool:
     """A batch lies in one segment: compaction joins whole ones."""
     return segment.first_position <= batch.first_position <= segment.last_position

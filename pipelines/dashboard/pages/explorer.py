@@ -13,8 +13,9 @@ from uuid import UUID
 import polars as pl
 import streamlit as st
 
+from cart_core import settings
 from cart_core.events import Envelope
-from cart_core.evidence import make_pack, write_pack, write_sums
+from cart_core.evidence import make_pack, unproved, write_pack, write_sums
 from cart_core.projector import fold
 from cart_core.store import CartStore
 from pipelines import files
@@ -53,8 +54,13 @@ def events_of(folder: Path, cart_id: str) -> list[Envelope]:
         UUID(cart_id)
     except ValueError:
         return []
-    with CartStore.open(folder, create=False) as store:
+    with opened(folder) as store:
         return list(store.read(cart_id))
+
+
+def opened(folder: Path) -> CartStore:
+    """The shop's store, wherever the settings say that its parts lie."""
+    return CartStore.open(folder, **settings.parts(), create=False)
 
 
 def carts_like(setting: Setting, sought: str) -> pl.DataFrame:
@@ -110,6 +116,18 @@ def _downloads(setting: Setting, history: Sequence[Envelope]) -> None:
             key="evidence", on_click="ignore", icon=":material/verified:",
             help="A folder that proves the prices of this cart, with the program that checks it offline",
         )  # fmt: skip
+        with opened(setting.store) as store:
+            layout.html(unproved_told(len(unproved(store, history)), len(history)), width="content")
+
+
+def unproved_told(number: int, of: int) -> str:
+    """How many of a cart's events have no proof yet, and what gives them one; nothing where all have."""
+    if number == 0:
+        return ""
+    return (
+        f'<p class="note"><span class="pill warn">Not sealed yet: {words.count(number)} of {words.count(of)} events'
+        "</span> The evidence says so and has no proof of them; <code>cart seal</code> first gives them one.</p>"
+    )
 
 
 def evidence(setting: Setting, cart_id: str) -> bytes:
@@ -117,7 +135,7 @@ def evidence(setting: Setting, cart_id: str) -> bytes:
 
     Raises Refused (``unknown_cart``) where the store holds no such cart.
     """
-    with TemporaryDirectory() as made, CartStore.open(setting.store, create=False) as store:
+    with TemporaryDirectory() as made, opened(setting.store) as store:
         folder = Path(made) / f"evidence-{cart_id}"
         document = make_pack(store, store.read(cart_id), None, setting.clock())
         write_pack(document, folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 import streamlit as st
 
@@ -86,14 +88,28 @@ def _candidates(setting: Setting) -> None:
 def candidates(setting: Setting, reason: str | None) -> pl.DataFrame:
     """The first candidates of a kind: eligible ones by rank for "", all by expected value for None, else by reason.
 
-    Only so many rows are read, however many carts are silent.
+    Only the columns that decide are read of every row; what lies in a cart only of those that are listed.
     """
     scanned = files.scan_table(setting.derived, "recovery_candidates")
+    placed = scanned.with_row_index("place")
     if reason == "":
-        return scanned.filter("eligible").sort("rank").head(LISTED_ROWS).collect()
-    if reason is not None:
-        scanned = scanned.filter(pl.col("reasons").list.contains(reason))
-    return scanned.sort("expected_value_cents", descending=True, nulls_last=True).head(LISTED_ROWS).collect()
+        ordered = placed.filter("eligible").sort("rank")
+    else:
+        wanted = placed if reason is None else placed.filter(pl.col("reasons").list.contains(reason))
+        ordered = wanted.sort("expected_value_cents", descending=True, nulls_last=True)
+    places = ordered.select("place").head(LISTED_ROWS).collect()["place"]
+    return pl.concat([scanned.head(0), *(scanned.slice(start, rows) for start, rows in runs(places))]).collect()
+
+
+def runs(places: Iterable[int]) -> list[tuple[int, int]]:
+    """Places in a table as runs of neighbours, each with its first place and its length, in the order given."""
+    found: list[tuple[int, int]] = []
+    for place in places:
+        if found and place == sum(found[-1]):
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((place, 1))
+    return found
 
 
 def _lift(setting: Setting) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cart_core.events import ItemAdded, ItemRemoved
 from cart_core.evidence import check_pack
 from cart_core.store import CartStore
 from pipelines import files
@@ -21,7 +22,7 @@ from pipelines.dashboard.pages import explorer, recovery
 from pipelines.dashboard.setting import Setting
 from pipelines.dashboard.source import load
 from pipelines.dashboard.theme import LIGHT
-from tests.builders import CART
+from tests.builders import CART, envelope
 from tests.pipelines.dashboard import shop_tables
 from tests.pipelines.dashboard.visiting import Visit, text_of
 
@@ -176,6 +177,32 @@ def test_the_evidence_holds(setting: Setting, tmp_path: Path):
     assert json.loads((folder / "evidence.json").read_text())["madeAt"] == "2026-02-01T00:00:00Z"
 
 
+def test_events_without_a_proof_are_told_beside_the_evidence(visit: Visit, tmp_path: Path):
+    """Before a visitor takes the evidence away, the page says how many events it cannot prove yet, and what to do."""
+    with CartStore.open(tmp_path) as store:
+        store.append_many([envelope(ItemAdded("mug", "Mug", 2, 2900, "USD"), 1)])
+        assert "Not sealed yet: 1 of 1 events" in text_of(visit("carts", tmp_path, cart=CART))
+        store.seal()
+        assert "Not sealed yet" not in text_of(visit("carts", tmp_path, cart=CART))
+        store.append_many([envelope(ItemRemoved("mug"), 2)])
+    text = text_of(visit("carts", tmp_path, cart=CART))
+    assert "Not sealed yet: 1 of 2 events" in text
+    assert "cart seal" in text
+
+
+def test_a_cart_is_found_wherever_the_settings_put_its_store(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A store whose segments lie elsewhere, by setting, shows its carts as one in the shop's folder does."""
+    elsewhere = tmp_path / "elsewhere"
+    with CartStore.open(tmp_path / "shop", segments=str(elsewhere)) as store:
+        store.append_many([envelope(ItemAdded("mug", "Mug", 2, 2900, "USD"), 1)])
+        store.seal()
+    assert list(elsewhere.rglob("*.parquet"))
+    monkeypatch.setenv("CART_SEGMENTS", str(elsewhere))
+    assert "2 \N{MULTIPLICATION SIGN} Mug at 29.00 USD" in text_of(visit("carts", tmp_path / "shop", cart=CART))
+
+
 def test_a_check_that_fails_is_told_first(visit: Visit, tmp_path: Path):
     """Checks that do not hold stand above those that do, with how many rows break them."""
     CartStore.open(tmp_path).close()
@@ -208,3 +235,11 @@ def test_a_figure_is_taken_apart(visit: Visit):
     assert "2 parts of 2 carts." in text
     assert "cart value" in text
     assert 'href="carts?cart=7f9c24e5-2f0b-4c1e-9d3a-000000000001&amp;version=1"' in text
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"), [([], []), ([0, 1, 2], [(0, 3)]), ([5, 1, 2, 0, 3], [(5, 1), (1, 2), (0, 1), (3, 1)])]
+)
+def test_neighbours_are_read_at_once(places: list[int], expected: list[tuple[int, int]]):
+    """Rows that lie side by side are one reading, and the order stays."""
+    assert recovery.runs(places) == expected
