@@ -122,8 +122,8 @@ def problems(db: Connection, batches: Sequence[Batch]) -> list[str]:
             digest = sha256()
             found += _span_problems(db, covered, batch.user_key, digest)
             if digest.digest() != batch.names:
-                span = f"{covered + 1} to {batch.user_key}"
-                found.append(f"batch {batch.batch}: the names of users {span} are not those that were sealed")
+                who = _who(covered + 1, batch.user_key)
+                found.append(f"batch {batch.batch}: the names of {who} are not those that were sealed")
         elif batch.user_key != covered:
             found.append(f"batch {batch.batch}: the number of its last user is altered")
         covered = max(covered, batch.user_key)
@@ -150,8 +150,11 @@ def _span_problems(db: Connection, after: int, until: int, digest: Any) -> Itera
 
 def _lacking(first: int, end: int) -> Iterator[str]:
     if first < end:
-        who = f"user {first}: has" if end == first + 1 else f"users {first} to {end - 1}: have"
-        yield f"{who} neither a name nor a mark of having been forgotten"
+        yield f"{_who(first, end - 1)}: neither named nor marked as forgotten"
+
+
+def _who(first: int, last: int) -> str:
+    return f"user {first}" if first == last else f"users {first} to {last}"
 
 
 def _give(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:

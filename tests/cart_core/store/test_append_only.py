@@ -21,6 +21,8 @@ def client(durable: CartStore):
     durable.append_many(life("sealed"))
     durable.seal()
     durable.append_many(life("journal"))
+    durable.append_many(life("of somebody else", "bob"))
+    durable.forget("bob")
     db = sqlite3.connect(durable.path / "catalog.sqlite")
     yield db
     db.close()
@@ -47,6 +49,12 @@ def client(durable: CartStore):
         "INSERT OR REPLACE INTO batches SELECT * FROM batches",
         "DELETE FROM batches",
         "UPDATE users SET user_id = 'eve'",
+        "UPDATE users SET salt = NULL",
+        "INSERT INTO users (user_id) VALUES ('eve')",
+        "UPDATE forgotten SET commitment = NULL",
+        "INSERT OR REPLACE INTO forgotten SELECT * FROM forgotten",
+        "DELETE FROM forgotten",
+        "UPDATE state SET user_key = 0",
         "UPDATE state SET position = 3",
         "UPDATE state SET recorded_at = 0",
         "DELETE FROM state",

@@ -77,17 +77,40 @@ def drop_connections(client: Client) -> int:
         "UPDATE batches SET root = ''",
         "DELETE FROM batches",
         "TRUNCATE batches",
+        "UPDATE users SET user_id = 'eve'",
+        "TRUNCATE users",
+        "INSERT INTO users (user_id) VALUES ('eve')",
+        "UPDATE forgotten SET commitment = NULL",
+        "DELETE FROM forgotten",
+        "TRUNCATE forgotten",
+        "UPDATE state SET position = 3",
+        "UPDATE state SET recorded_at = 0",
+        "UPDATE state SET user_key = 0",
+        "DELETE FROM state",
+        "TRUNCATE state",
     ],
 )
 def test_p1_a_statement_that_changes_history_is_refused(client: Client, store: CartStore, statement: str):
     """Triggers in the database answer, whoever asks."""
     store.append_many(life("sealed"))
     store.seal()
-    store.append_many(life("journal"))
+    store.append_many([*life("journal"), *life("of somebody else", "bob")])
+    store.forget("bob")
     with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
         client.execute(statement)
     assert len(store.read(named("sealed"))) == len(store.read(named("journal"))) == 5
     assert store.verify().problems == []
+
+
+def test_p10_a_name_that_is_changed_in_the_database_is_found(client: Client, store: CartStore):
+    """Whoever removes the triggers and swaps two users is found by their numbers; the forgotten stay as they are."""
+    store.append_many([*life("a", "ann"), *life("b", "bob"), *life("c", "eve")])
+    store.seal()
+    store.forget("ann")
+    assert store.verify().problems == []
+    client.execute("ALTER TABLE users DISABLE TRIGGER ALL; UPDATE users SET user_key = -user_key")
+    client.execute("UPDATE users SET user_key = 5 + user_key")
+    assert [each.partition(":")[0] for each in store.verify().problems] == ["user 2", "user 3", "batch 1"]
 
 
 def test_p1_a_position_cannot_be_given_twice(client: Client, store: CartStore):

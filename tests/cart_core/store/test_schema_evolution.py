@@ -22,7 +22,6 @@ from cart_core.events import ItemAdded
 from cart_core.schema import EVENTS
 from cart_core.store import CartStore, duck, upcasting
 from cart_core.store.tables import MIGRATIONS, SCHEMA_VERSION
-from tests import postgres
 from tests.cart_core.store.builders import life, named
 from tests.conftest import REPOSITORY
 from tests.fixtures.make_store import told
@@ -84,21 +83,6 @@ def test_an_earlier_catalog_is_migrated_once(kept: tuple[CartStore, dict[str, An
     with store, CartStore.open(store.path) as again, CartStore.open(store.path / "new") as new:
         assert again.status()["schema_version"] == SCHEMA_VERSION
         assert _columns(store.path) == _columns(new.path)
-
-
-@pytest.mark.postgres
-def test_an_earlier_catalog_on_postgresql_is_migrated(tmp_path: Path):
-    """Where the first table of segments had no schema version, it has one, and nothing that is read changes."""
-    address = postgres.server().fresh()
-    with CartStore.open(catalog=address, segments=str(tmp_path / "segments"), journal_rows=0) as store:
-        store.append_many(life("a"))
-        before = told(store)
-        with store.catalog.writing() as db:
-            db.execute("ALTER TABLE segments DROP COLUMN schema_version")
-            db.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
-    with CartStore.open(catalog=address, segments=str(tmp_path / "segments")) as store:
-        assert told(store) == before
-        assert store.verify().problems == []
 
 
 def test_a_store_of_a_later_version_is_refused_and_left_alone(tmp_path: Path):
