@@ -22,6 +22,7 @@ from pipelines.dashboard.pages import explorer, recovery
 from pipelines.dashboard.setting import Setting
 from pipelines.dashboard.source import load
 from pipelines.dashboard.theme import LIGHT
+from tests import postgres
 from tests.builders import CART, envelope
 from tests.pipelines.dashboard import shop_tables
 from tests.pipelines.dashboard.visiting import Visit, text_of
@@ -190,17 +191,14 @@ def test_events_without_a_proof_are_told_beside_the_evidence(visit: Visit, tmp_p
     assert "cart seal" in text
 
 
-def test_a_cart_is_found_wherever_the_settings_put_its_store(
-    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """A store whose segments lie elsewhere, by setting, shows its carts as one in the shop's folder does."""
-    elsewhere = tmp_path / "elsewhere"
-    with CartStore.open(tmp_path / "shop", segments=str(elsewhere)) as store:
+@pytest.mark.postgres
+def test_a_cart_of_a_shared_catalog_is_shown(visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where the settings put the catalog into PostgreSQL, the explorer shows the carts of that store."""
+    address = postgres.server().fresh()
+    with CartStore.open(tmp_path, catalog=address) as store:
         store.append_many([envelope(ItemAdded("mug", "Mug", 2, 2900, "USD"), 1)])
-        store.seal()
-    assert list(elsewhere.rglob("*.parquet"))
-    monkeypatch.setenv("CART_SEGMENTS", str(elsewhere))
-    assert "2 \N{MULTIPLICATION SIGN} Mug at 29.00 USD" in text_of(visit("carts", tmp_path / "shop", cart=CART))
+    monkeypatch.setenv("CART_CATALOG", address)
+    assert "2 \N{MULTIPLICATION SIGN} Mug at 29.00 USD" in text_of(visit("carts", tmp_path, cart=CART))
 
 
 def test_a_check_that_fails_is_told_first(visit: Visit, tmp_path: Path):
