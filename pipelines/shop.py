@@ -193,18 +193,20 @@ class ShopFolder:
 
     def exposed(self) -> Iterator[tuple[Experiment, pl.DataFrame]]:
         """Each declared experiment with its exposures, wherever they come from. Raises as ``declared``."""
+        given = cache(partial(self.given, "exposures"))
         for experiment in experiments.declared(self.experiments()):
-            yield experiment, self.exposures(experiment)
+            yield experiment, given() if experiment.exposures == "file" else self.exposures(experiment)
 
     def exposures(self, experiment: Experiment) -> pl.DataFrame:
         """The exposures of an experiment: handed in, in the events' metadata, or drawn by hash over all users."""
         if experiment.exposures == "metadata":
+            derive = partial(experiments.exposures_from_metadata, experiment=experiment.key)
             with self.history() as history:
-                return experiments.exposures_from_metadata(history.scan(EXPOSURE_COLUMNS), experiment.key)
+                return pl.concat([INPUTS["exposures"].empty(), *history.each(EXPOSURE_COLUMNS, derive)])
         if experiment.exposures == "hash":
-            start = experiment.start or rules.EPOCH
+            first = pl.concat(self.each_acts(partial(experiments.first_acts, start=experiment.start or rules.EPOCH)))
             return experiments.exposures_by_hash(
-                self.acts(), experiment.key, experiment.variants, start, experiment.salt or None
+                first, experiment.key, experiment.variants, experiment.start or rules.EPOCH, experiment.salt or None
             )
         return self.given("exposures")
 
@@ -226,13 +228,17 @@ class ShopFolder:
             found = history.of_carts(carts)
         return cast("pl.DataFrame", pl.from_arrow(found.select(EXPLAINED_COLUMNS)))
 
-    def acts(self) -> pl.DataFrame:
-        """What users did that experiments measure, from events, views and episodes."""
-        episodes = self.table("abandonment_episodes").select("cart_id", "abandoned_at")
+    def each_acts(self, derive: Callable[[pl.DataFrame], Derived]) -> list[Derived]:
+        """What a function gives for what users did that experiments measure, part by part; a few parts in memory.
+
+        The parts are the acts of some carts each, by their events and episodes, and the views of each file.
+        """
+        episodes = experiments.ids_as_bytes(self.table("abandonment_episodes").select("cart_id", "abandoned_at"))
         with self.history() as history:
-            found = history.each(ACT_COLUMNS, partial(experiments.acts, episodes=episodes))
-            none = experiments.acts(history.none(ACT_COLUMNS), views=self.views().select("user_id", "at"))
-        return pl.concat([*found, none])
+            found = history.each(ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=episodes)))
+            none = history.none(ACT_COLUMNS).collect()
+        viewed = self.views().select("user_id", "at").collect_batches(maintain_order=False)
+        return [*found, *(derive(experiments.acts(none, views=part)) for part in viewed)]
 
 
 @dataclass(frozen=True)

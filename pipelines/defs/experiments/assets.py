@@ -1,6 +1,7 @@
 """Experiments: the split first, as nothing may be concluded from a wrong one; then the effects, whole and by day."""
 
 from datetime import datetime
+from functools import partial
 
 import polars as pl
 
@@ -18,10 +19,7 @@ def experiment_srm(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
     schema = TABLES["experiment_srm"].schema
     found = [TABLES["experiment_srm"].empty()]
     for experiment, exposures in shop.exposed():
-        end = min(each for each in (experiment.end, as_of) if each is not None)
-        exposed = experiments.first_exposures(
-            exposures, experiment.key, experiment.variants, start=experiment.start, end=end
-        )
+        exposed = experiments.exposed_by(experiment, exposures, as_of)
         arms = experiments.split(exposed.counts, experiment.variants, exposed.multiple)
         found.append(arms.with_columns(experiment=pl.lit(experiment.key)).select(schema.names()))
     return pl.concat(found, how="vertical_relaxed").select(pl.col(name).cast(kind) for name, kind in schema.items())
@@ -30,10 +28,12 @@ def experiment_srm(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
 @tables("experiment_results", "experiment_daily", group=GROUP, deps=["experiment_srm", "abandonment_episodes"])
 def experiment_effects(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
     """The effect of every arm on every metric of every declared experiment, as it stands and as it stood each day."""
-    done = shop.acts()
+    given = [(each, experiments.exposed_by(each, exposures, as_of)) for each, exposures in shop.exposed()]
+    known = partial(experiments.tallied, as_of=as_of, time_zone=terms.time_zone)
+    parts = shop.each_acts(lambda acts: [known(*each, acts) for each in given])
     found = [
-        experiments.analyse(experiment, exposures, done, as_of=as_of, time_zone=terms.time_zone)
-        for experiment, exposures in shop.exposed()
+        experiments.analysed(*each, experiments.together(done), as_of=as_of, time_zone=terms.time_zone)
+        for each, done in zip(given, zip(*parts, strict=True), strict=True)
     ]
     names = ("experiment_results", "experiment_daily")
     results, daily = (TABLES[name].empty() for name in names)

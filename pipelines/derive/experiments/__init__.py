@@ -7,20 +7,29 @@ declarations (``declared``), and ``analyse``, which does all of it for one decla
 
 from __future__ import annotations
 
-from pipelines.derive.experiments.acts import acts, unit_metrics
-from pipelines.derive.experiments.analysis import Analysis, analyse, compare_segments
+from pipelines.derive.experiments.acts import acts, ids_as_bytes
+from pipelines.derive.experiments.analysis import (
+    Analysis,
+    analyse,
+    analysed,
+    compare_segments,
+    exposed_by,
+    tallied,
+)
 from pipelines.derive.experiments.comparing import compare
 from pipelines.derive.experiments.declared import Experiment, ExperimentError, Guardrail, declared
 from pipelines.derive.experiments.exposing import (
     Exposed,
     exposures_by_hash,
     exposures_from_metadata,
+    first_acts,
     first_exposures,
 )
 from pipelines.derive.experiments.metrics import CATALOG, Mean, Metric, Proportion, Ratio
 from pipelines.derive.experiments.power import plan
 from pipelines.derive.experiments.sequential import always_valid
 from pipelines.derive.experiments.splitting import assign, share_of, split, srm
+from pipelines.derive.experiments.tallying import together, unit_metrics
 
 __all__ = [
     "CATALOG",
@@ -36,16 +45,22 @@ __all__ = [
     "acts",
     "always_valid",
     "analyse",
+    "analysed",
     "assign",
     "compare",
     "compare_segments",
     "declared",
+    "exposed_by",
     "exposures_by_hash",
     "exposures_from_metadata",
+    "first_acts",
     "first_exposures",
+    "ids_as_bytes",
     "plan",
     "share_of",
     "split",
     "srm",
+    "tallied",
+    "together",
     "unit_metrics",
 ]

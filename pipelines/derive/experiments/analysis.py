@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from pipelines.derive.experiments.acts import metrics_by_moment, unit_metrics
-from pipelines.derive.experiments.comparing import RAW, Covariates, compare
+from pipelines.derive.experiments.comparing import Covariates, compare, compare_arms
 from pipelines.derive.experiments.correcting import corrected
 from pipelines.derive.experiments.declared import Experiment
 from pipelines.derive.experiments.exposing import Exposed, first_exposures
 from pipelines.derive.experiments.metrics import COVARIATES, Metric
 from pipelines.derive.experiments.splitting import split
+from pipelines.derive.experiments.tallying import arms_by_moment, metrics_of, tallies, together
 from pipelines.derive.experiments.verdicts import Circumstances, verdict
 from pipelines.derive.frames import Frame, collected
 from pipelines.tables import TABLES
@@ -57,10 +57,37 @@ def analyse(
     is exposed all tables are empty but srm.
     Raises as ``first_exposures`` and ``compare``.
     """
-    exposed = first_exposures(
-        exposures, experiment.key, experiment.variants, start=experiment.start, end=_earlier(experiment.end, as_of)
-    )
-    users = unit_metrics(acts, exposed.users, window=experiment.window, as_of=as_of)
+    exposed = exposed_by(experiment, exposures, as_of)
+    done = together([tallied(experiment, exposed, acts, as_of=as_of, time_zone=time_zone)])
+    return analysed(experiment, exposed, done, as_of=as_of, time_zone=time_zone, segments=segments)
+
+
+def exposed_by(experiment: Experiment, exposures: Frame, as_of: datetime) -> Exposed:
+    """Who was exposed to an experiment by a moment. Raises as ``first_exposures``."""
+    after = as_of + timedelta(microseconds=1)
+    end = after if experiment.end is None else min(experiment.end, after)
+    return first_exposures(exposures, experiment.key, experiment.variants, start=experiment.start, end=end)
+
+
+def tallied(
+    experiment: Experiment, exposed: Exposed, acts: pl.DataFrame, *, as_of: datetime, time_zone: str = "UTC"
+) -> pl.DataFrame:
+    """What ``analysed`` needs of any part of the acts: their ``tallies`` by day, the last of them by ``as_of``."""
+    moments = _moments(exposed.users, as_of, time_zone)
+    return tallies(acts, exposed.users, moments, window=experiment.window)
+
+
+def analysed(
+    experiment: Experiment,
+    exposed: Exposed,
+    done: pl.DataFrame,
+    *,
+    as_of: datetime,
+    time_zone: str = "UTC",
+    segments: Frame | None = None,
+) -> Analysis:
+    """``analyse`` from what was ``tallied``, brought ``together``."""
+    users = metrics_of(done, exposed.users, window=experiment.window, as_of=as_of)
     arms = split(exposed.counts, experiment.variants, exposed.multiple)
     compared = users if experiment.control in users["variant"].to_list() else users.clear()
     told = [_compared(experiment, compared).with_columns(segment=pl.lit(ALL))]
@@ -68,7 +95,7 @@ def analyse(
     return Analysis(
         users=users,
         results=_results(experiment, users, pl.concat(told), arms),
-        daily=_daily(experiment, exposed, acts, as_of, time_zone),
+        daily=_daily(experiment, exposed.users, done, as_of, time_zone),
         srm=arms.select(experiment=pl.lit(experiment.key), **{name: pl.col(name) for name in arms.columns}).cast(SRM),
     )
 
@@ -155,24 +182,29 @@ def _results(experiment: Experiment, users: pl.DataFrame, told: pl.DataFrame, ar
 
 
 def _daily(
-    experiment: Experiment, exposed: Exposed, acts: pl.DataFrame, as_of: datetime, time_zone: str
+    experiment: Experiment, users: pl.DataFrame, done: pl.DataFrame, as_of: datetime, time_zone: str
 ) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=DAILY)]
-    days = dict(_days(exposed.users, as_of, time_zone))
-    grown = metrics_by_moment(acts, exposed.users, list(days.values()), window=experiment.window)
-    for day, users in zip(days, grown, strict=True):
-        if experiment.control in users["variant"].to_list():
-            found = compare(
-                users, variant="variant", control=experiment.control, metrics=experiment.metrics,
-                alpha=experiment.alpha, tuning=experiment.tuning, power=None,
-            )  # fmt: skip
-            found = found.filter(pl.col("adjusted") == RAW)
-            parts.append(
-                found.with_columns(experiment=pl.lit(experiment.key), date=pl.lit(day))
-                .select(DAILY.names())
-                .cast(DAILY)
+    days = dict(_days(users, as_of, time_zone))
+    columns = dict.fromkeys(column for metric in experiment.metrics for column in metric.columns)
+    for day, arms in zip(days, arms_by_moment(done, users, list(days.values()), columns), strict=True):
+        if experiment.control in arms:
+            found = compare_arms(
+                arms,
+                control=experiment.control,
+                metrics=experiment.metrics,
+                alpha=experiment.alpha,
+                tuning=experiment.tuning,
             )
+            told = found.with_columns(experiment=pl.lit(experiment.key), date=pl.lit(day))
+            parts.append(told.select(DAILY.names()).cast(DAILY))
     return pl.concat(parts)
+
+
+def _moments(users: pl.DataFrame, as_of: datetime, time_zone: str) -> list[datetime]:
+    """The ends of all days, and ``as_of`` where it is none."""
+    ends = [moment for _, moment in _days(users, as_of, time_zone)]
+    return ends if ends and ends[-1] >= as_of else [*ends, as_of]
 
 
 def _days(users: pl.DataFrame, as_of: datetime, time_zone: str) -> Iterator[tuple[Any, datetime]]:
@@ -186,8 +218,3 @@ def _days(users: pl.DataFrame, as_of: datetime, time_zone: str) -> Iterator[tupl
         midnight = datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
         yield day, min(midnight - timedelta(microseconds=1), as_of)
         day += timedelta(days=1)
-
-
-def _earlier(end: datetime | None, as_of: datetime) -> datetime:
-    after = as_of + timedelta(microseconds=1)
-    return after if end is None else min(end, after)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 from tea_tasting.aggr import Aggregates
 
@@ -14,12 +15,13 @@ from pipelines.derive.experiments.correcting import corrected
 from pipelines.derive.experiments.estimating import Estimate, estimated, value_column
 from pipelines.derive.experiments.metrics import Mean, Metric, Proportion, Ratio
 from pipelines.derive.experiments.sequential import TUNING, always_valid
-from pipelines.derive.experiments.summing import sums
+from pipelines.derive.experiments.summing import Array, sums
 from pipelines.derive.frames import Frame, collected
 from pipelines.tables import TableError
 
 RAW, CUPED = "raw", "CUPED"
 Covariates = Mapping[str, str | Sequence[str]]
+Arms = Mapping[Any, Mapping[str, Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,39 @@ def compare(  # noqa: PLR0913 - callers name each
     _check(metrics, alpha, correction)
     paired = {metric.name: _covariate(metric, covariates or {}) for metric in metrics}
     frame = _numbers(users, variant, metrics, paired)
-    frame, caps = _capped(frame, metrics)
-    sample = _sample(frame, variant, control, metrics, paired)
-    rows = [
-        _row(metric, arm, sample, columns, Terms(alpha, tuning, power)) | {"capped_at": caps.get(metric.name)}
+    arms = _arms(frame, variant)
+    if arms and control not in arms:
+        raise ValueError(f"control is {control!r}, but the arms in column {variant} are {sorted(map(str, arms))}")
+    rows = _rows(arms, control, metrics, paired, Terms(alpha, tuning, power))
+    schema: dict[str, Any] = {"metric": pl.String, "arm": frame.schema[variant], "adjusted": pl.String, **_FIGURES}
+    return corrected(pl.DataFrame(rows, schema=schema, orient="row"), correction)
+
+
+def compare_arms(
+    arms: Arms, *, control: str, metrics: Sequence[Metric], alpha: float = 0.05, tuning: float = TUNING
+) -> pl.DataFrame:
+    """The raw rows of ``compare``, from one array of numbers per arm and column, which are taken to be sound.
+
+    Without power: detectable_abs and detectable_rel are null.
+    """
+    paired: dict[str, tuple[str, ...]] = {metric.name: () for metric in metrics}
+    rows = _rows(arms, control, metrics, paired, Terms(alpha, tuning, None))
+    schema: dict[str, Any] = {"metric": pl.String, "arm": pl.String, "adjusted": pl.String, **_FIGURES}
+    return corrected(pl.DataFrame(rows, schema=schema, orient="row"), "holm")
+
+
+def _rows(
+    arms: Arms, control: Any, metrics: Sequence[Metric], paired: Mapping[str, tuple[str, ...]], terms: Terms
+) -> list[dict[str, Any]]:
+    whole, caps = _capped(arms, metrics)
+    groups = [(*_value_columns(metric), *paired[metric.name]) for metric in metrics]
+    sample = Sample({arm: sums(values, groups) for arm, values in whole.items()}, control)
+    return [
+        _row(metric, arm, sample, columns, terms) | {"capped_at": caps.get(metric.name)}
         for metric in metrics
         for arm in sample.treatments
         for columns in ([(), paired[metric.name]] if paired[metric.name] else [()])
     ]
-    schema: dict[str, Any] = {"metric": pl.String, "arm": frame.schema[variant], "adjusted": pl.String, **_FIGURES}
-    return corrected(pl.DataFrame(rows, schema=schema, orient="row"), correction)
 
 
 _FIGURES = {
@@ -180,33 +205,26 @@ def _check_proportions(frame: pl.DataFrame, metrics: Iterable[Metric]) -> None:
                 raise ValueError(f"column {metric.column} is {wrong[metric.column][0]}, but a proportion's is 0 or 1")
 
 
-def _capped(frame: pl.DataFrame, metrics: Iterable[Metric]) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Columns to be capped, each beside the one it comes from, and where each was capped."""
+def _arms(frame: pl.DataFrame, variant: str) -> Arms:
+    """The numbers of each arm, an array per column."""
+    parts = frame.partition_by(variant, as_dict=True, include_key=False)
+    return {arm: {name: part[name].to_numpy() for name in part.columns} for (arm,), part in parts.items()}
+
+
+def _capped(arms: Arms, metrics: Iterable[Metric]) -> tuple[Arms, dict[str, float]]:
+    """The arms with the columns to be capped beside those they come from, and where each was capped."""
     caps: dict[str, float] = {}
+    told = {arm: dict(values) for arm, values in arms.items()}
     for metric in metrics:
         if isinstance(metric, Mean) and metric.cap_quantile is not None:
-            positive = frame[metric.column].filter(frame[metric.column] > 0)
-            cap = positive.quantile(metric.cap_quantile, "higher")
-            if cap is not None:
-                caps[metric.name] = float(cap)
-                frame = frame.with_columns(pl.col(metric.column).clip(upper_bound=cap).alias(value_column(metric)))
-            else:
-                frame = frame.with_columns(pl.col(metric.column).alias(value_column(metric)))
-    return frame, caps
-
-
-def _sample(
-    frame: pl.DataFrame,
-    variant: str,
-    control: Any,
-    metrics: Sequence[Metric],
-    paired: Mapping[str, tuple[str, ...]],
-) -> Sample:
-    arms = frame[variant].unique().to_list()
-    if arms and control not in arms:
-        raise ValueError(f"control is {control!r}, but the arms in column {variant} are {sorted(map(str, arms))}")
-    groups = [(*_value_columns(metric), *paired[metric.name]) for metric in metrics]
-    return Sample({arm: sums(frame.filter(pl.col(variant) == arm), groups) for arm in arms}, control)
+            positive = [values[metric.column][values[metric.column] > 0] for values in arms.values()]
+            sizes = sum(map(len, positive))
+            if sizes:
+                whole = np.concatenate(positive)
+                caps[metric.name] = float(np.quantile(whole, metric.cap_quantile, method="higher"))
+            for values in told.values():
+                values[value_column(metric)] = np.minimum(values[metric.column], caps.get(metric.name, np.inf))
+    return told, caps
 
 
 def _value_columns(metric: Metric) -> tuple[str, ...]:

@@ -36,6 +36,14 @@ class Estimate:
     detectable_rel: float | None = None
 
 
+class RatioOfMeans(tt.RatioOfMeans):  # type: ignore[misc]  # tea-tasting is read without types
+    """tea-tasting's, but a variance that is 0 stays so where rounding took it below."""
+
+    def _metric_var(self, aggr: Aggregates, covariate_coef: float) -> float:
+        variance: float = super()._metric_var(aggr, covariate_coef)
+        return variance * (not variance < 0)
+
+
 def estimated(
     metric: Metric,
     covariates: Sequence[str],
@@ -52,24 +60,28 @@ def estimated(
         normal = _mean_of(metric, covariates, 1 - alpha, use_t=False)
         found = _analysed(_test_of(metric, covariates, alpha), control, treatment)
         found = found or _analysed(normal, control, treatment)
-        se_abs = _standard_error(found) or _standard_error_of(normal, control, treatment, alpha)
+        se_abs = _standard_error(found, alpha) or _standard_error_of(normal, control, treatment, alpha)
         if not se_abs:
             return _values_only(metric, control, treatment)
         detectable = None if power is None else _detectable(normal, control, treatment, alpha, power)
     return _told(found, se_abs, detectable)
 
 
-def _standard_error(found: Any) -> float | None:
-    """The standard error that a test's statistic is made with; None where it tells none, or the effect is 0."""
-    statistic = getattr(found, "statistic", 0.0)
+def _standard_error(found: Any, alpha: float) -> float | None:
+    """The standard error behind a test's statistic, or else behind its interval; None where none above 0 is told."""
+    statistic = getattr(found, "statistic", None)
+    if statistic is None:
+        return _half_width(found, alpha)
     return _positive(found.effect_size / statistic) if statistic else None
 
 
 def _standard_error_of(normal: Any, control: Aggregates, treatment: Aggregates, alpha: float) -> float | None:
     """The standard error that a normal interval is made with; None where there is none above 0."""
     found = _analysed(normal, control, treatment)
-    if found is None:
-        return None
+    return None if found is None else _half_width(found, alpha)
+
+
+def _half_width(found: Any, alpha: float) -> float | None:
     half = (found.effect_size_ci_upper - found.effect_size_ci_lower) / 2
     return _positive(half / float(special.ndtri(1 - alpha / 2)))
 
@@ -116,8 +128,8 @@ def _mean_of(metric: Metric, covariates: Sequence[str], level: float, **options:
     """The metric as tea-tasting's ratio of means, which a mean and a proportion are with a denominator of 1."""
     told = {"alternative": TWO_SIDED, "confidence_level": level, "equal_var": False, **options}
     if isinstance(metric, Ratio):
-        return tt.RatioOfMeans(metric.numer, metric.denom, *covariates, **told)
-    return tt.RatioOfMeans(value_column(metric), None, *covariates, **told)
+        return RatioOfMeans(metric.numer, metric.denom, *covariates, **told)
+    return RatioOfMeans(value_column(metric), None, *covariates, **told)
 
 
 def _test_of(metric: Metric, covariates: Sequence[str], alpha: float) -> Any:
@@ -134,10 +146,10 @@ def _test_of(metric: Metric, covariates: Sequence[str], alpha: float) -> Any:
 
 
 def _analysed(analysis: Any, control: Aggregates, treatment: Aggregates) -> Any:
-    """The analysis, or None where floats have none: a mean too near to 0, or a variance rounded below it."""
+    """The analysis, or None where floats have none: a mean too near to 0."""
     try:
         return analysis.analyze_aggregates(control, treatment)
-    except (OverflowError, ZeroDivisionError, ValueError):
+    except (OverflowError, ZeroDivisionError):
         return None
 
 

@@ -91,6 +91,11 @@ def exposures_from_metadata(events: Frame, experiment: str) -> pl.DataFrame:
     return told.drop_nulls(["user_id", "variant"]).cast(EXPOSURES).sort("exposed_at", "user_id")
 
 
+def first_acts(acts: pl.DataFrame, start: datetime) -> pl.DataFrame:
+    """The first act of each user from ``start`` on: user_id and at. Those of parts of the acts may stand together."""
+    return acts.filter(pl.col("at") >= start).group_by("user_id").agg(pl.col("at").min())
+
+
 def exposures_by_hash(
     acts: pl.DataFrame, experiment: str, variants: Mapping[str, float], start: datetime, salt: str | None = None
 ) -> pl.DataFrame:
@@ -99,7 +104,7 @@ def exposures_by_hash(
     For shops whose own code draws the variant by ``assign`` with the same salt (the experiment's key where none is
     given) and shows it from then on. Returns the table exposures, ordered by user_id.
     """
-    first = acts.filter(pl.col("at") >= start).group_by("user_id").agg(exposed_at=pl.col("at").min()).sort("user_id")
+    first = first_acts(acts, start).rename({"at": "exposed_at"}).sort("user_id")
     variant = pl.Series(assign(first["user_id"], variants, salt or experiment), dtype=pl.String)
     told = first.select("user_id", experiment=pl.lit(experiment), variant=variant, exposed_at="exposed_at")
     return told.cast(EXPOSURES)

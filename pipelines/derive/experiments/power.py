@@ -58,7 +58,7 @@ def _needed(
 ) -> tuple[str, float | None, float | None, float, int | None]:
     columns = list(metric.columns)
     frame = collected(users, columns).cast(pl.Float64)
-    known = sums(frame, [columns])
+    known = sums({name: frame[name].to_numpy() for name in columns}, [columns])
     below = known.mean(metric.denom) if isinstance(metric, Ratio) else 1.0
     value = known.mean(columns[0]) / below if below else 0.0
     if not (value > 0 and known.var(columns[0]) > 0):

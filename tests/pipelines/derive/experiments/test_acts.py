@@ -2,14 +2,12 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cart_core.events import CheckoutCompleted, CheckoutStarted, ItemAdded, ItemRemoved
 from cart_core.schema import to_table
 from pipelines.derive.abandonment import episodes
 from pipelines.derive.experiments import acts, unit_metrics
-from pipelines.derive.experiments.acts import ACTS, metrics_by_moment
+from pipelines.derive.experiments.acts import ids_as_bytes
 from pipelines.tables import TableError
 from tests.builders import cart_id, envelope
 
@@ -121,6 +119,15 @@ def test_an_abandoned_cart_counts_once_if_it_began_since_the_exposure():
     assert (row["carts"], row["abandoned_carts"]) == (2, 1)
 
 
+@pytest.mark.parametrize("form", [pl.DataFrame, ids_as_bytes], ids=["text", "bytes"])
+def test_episodes_may_name_carts_by_text_or_bytes(form):
+    """Episodes find their carts whichever way ids are written, and the first of a cart counts, by any events' form."""
+    history = cart(1, "u1", (2, added()), (5, added("p2")), (9, added("p3")))
+    silent = form(episodes(to_table(history), NOON + WEEK))
+    (at,) = acts(to_table(history), episodes=silent).filter(act="abandoned")["at"]
+    assert at == NOON + 3 * HOUR
+
+
 def test_funnel_steps_share_the_exposed_users():
     """Each step is a flag of the exposed user: viewed, added, checkout started, purchased."""
     history = cart(1, "u1", (1, added()), (2, CheckoutStarted()))
@@ -134,35 +141,6 @@ def test_users_stand_as_given():
     users = exposed(b=0, a=0, c=0)
     found = unit_metrics(acts(to_table(cart(1, "c", (0, added())))), users, window=WEEK, as_of=NOON + WEEK)
     assert found["user_id"].to_list() == ["b", "a", "c"]
-
-
-KINDS = ("view", "cart", "add", "removal", "checkout", "order", "abandoned")
-HOURS = st.integers(0, 60)
-
-
-@given(
-    done=st.lists(st.tuples(st.sampled_from("abcd"), HOURS, HOURS, st.sampled_from(KINDS), st.integers(0, 9))),
-    shown=st.dictionaries(st.sampled_from("abcd"), HOURS),
-    looks=st.lists(HOURS, unique=True).map(sorted),
-    window=st.one_of(st.none(), st.integers(0, 40).map(lambda hours: hours * HOUR)),
-)
-@settings(max_examples=60)
-def test_one_pass_over_all_days_gives_what_each_day_alone_gives(done, shown, looks, window):
-    """As of one moment after the other, users and what they did are those of that moment alone."""
-    rows = [
-        (user, NOON + max(at, since) * HOUR, NOON + since * HOUR, act, value) for user, at, since, act, value in done
-    ]
-    table = pl.DataFrame(rows, schema=ACTS, orient="row")
-    users, moments = exposed(**shown), [NOON + hours * HOUR for hours in looks]
-    for moment, found in zip(moments, metrics_by_moment(table, users, moments, window=window), strict=True):
-        alone = unit_metrics(table, users, window=window, as_of=moment).select(found.columns)
-        assert found.sort("user_id").equals(alone.sort("user_id"))
-
-
-def test_moments_that_run_back_are_refused():
-    """Each moment grows from the one before it."""
-    with pytest.raises(ValueError, match="do not ascend"):
-        list(metrics_by_moment(acts(to_table([])), exposed(u1=0), [NOON + HOUR, NOON], window=WEEK))
 
 
 def test_forgotten_users_act_no_more():

@@ -291,6 +291,46 @@ def test_any_two_samples_can_be_compared(control, treatment):
         assert row["abs_low"] <= row["effect_abs"] <= row["abs_high"]
 
 
+def same_ratio(seed):
+    """Users of two arms who each paid the same for every order."""
+    orders = np.random.default_rng(seed).integers(1, 5, 40).astype(float)
+    return pl.DataFrame({"variant": ["control", "treatment"] * 20, "orders": orders, "revenue": orders * (seed + 0.1)})
+
+
+def analysable(users):
+    """Whether no variance is so far below 0 that tea-tasting itself ends."""
+    try:
+        tt.Experiment(m=tt.RatioOfMeans("revenue", "orders", equal_var=False), variant="variant").analyze(users)
+    except (OverflowError, ValueError) as error:
+        return isinstance(error, OverflowError)
+    return True
+
+
+def test_a_ratio_that_is_the_same_for_everybody_shows_no_effect():
+    """Where rounding takes a variance below 0, which ends tea-tasting's own analysis, nothing is claimed."""
+    ended = 0
+    for seed in range(60):
+        users = same_ratio(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            ended += not analysable(users)
+        row = only(compare(users, variant="variant", control="control", metrics=[Ratio("revenue", "orders")]))
+        assert row["effect_rel"] == pytest.approx(0.0, abs=1e-12)
+        assert row["p_value"] is None or row["p_value"] > 0.9
+    assert ended > 0
+
+
+def test_a_failure_of_the_statistics_is_not_taken_for_no_effect(monkeypatch):
+    """An analysis that refuses its input ends the comparison with its reason."""
+
+    def refuse(*_):
+        raise ValueError("no such figure")
+
+    monkeypatch.setattr(tt.RatioOfMeans, "analyze_aggregates", refuse)
+    with pytest.raises(ValueError, match="no such figure"):
+        compare(shop(users=40), variant="variant", control="control", metrics=[Mean("revenue")])
+
+
 @pytest.mark.parametrize(
     ("change", "terms", "words"),
     [

@@ -1,0 +1,159 @@
+"""What exposed users did, counted by user and day from any part of their acts, and what these counts make up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.derive.experiments.acts import ABANDONED, ADD, CART, CHECKOUT, ORDER, REMOVAL, VIEW
+from pipelines.tables.contract import COUNT, MOMENT
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Arms = Mapping[Any, Mapping[str, Array]]
+
+COUNTED = {
+    "orders": ORDER,
+    "carts": CART,
+    "abandoned_carts": ABANDONED,
+    "removals": REMOVAL,
+    "views": VIEW,
+    "adds": ADD,
+    "checkouts": CHECKOUT,
+}
+SUMMED = (*COUNTED, "revenue_cents")
+KEPT = ("orders", "revenue_cents", "carts", "abandoned_carts", "removals")
+FLAGS = {
+    "converted": "orders",
+    "viewed": "views",
+    "added": "adds",
+    "checkout_started": "checkouts",
+    "purchased": "orders",
+}
+BEFORE = {"orders_before": "orders", "revenue_before_cents": "revenue_cents"}
+EARLIER = -1
+TALLIES = pl.Schema({"place": pl.UInt32(), "step": pl.Int32(), **dict.fromkeys(SUMMED, COUNT)})
+"""What one user did in one step: ``place`` is the user's row, ``step`` the first moment as of which it counts, or
+EARLIER for what was done before the exposure."""
+
+
+def tallies(
+    acts: pl.DataFrame, users: pl.DataFrame, moments: Sequence[datetime], *, window: timedelta | None
+) -> pl.DataFrame:
+    """What users did before their exposure, and by each of the moments, which ascend: the columns of TALLIES.
+
+    ``users`` are those of ``Exposed``. From the exposure on only what lies within ``window`` of it counts, and only
+    where the thing that it belongs to began since. No row where nothing was done; rows of parts of the acts add up.
+    No order. Raises ValueError where moments do not ascend.
+    """
+    if not moments or list(moments) != sorted(set(moments)):
+        raise ValueError("the moments do not ascend")
+    known = users.lazy().select("user_id", "exposed_at").with_row_index("place")
+    done = acts.lazy().join(known, on="user_id").select("place", "at", "since", "act", "value", "exposed_at")
+    earlier = pl.col("at") < pl.col("exposed_at")
+    counts = (pl.col("since") >= pl.col("exposed_at")) & (pl.col("at") <= pl.lit(moments[-1]).cast(MOMENT))
+    if window is not None:
+        counts &= pl.col("at") <= pl.col("exposed_at") + window
+    rows = done.filter(earlier | counts).with_columns(earlier=earlier).collect()
+    step = pl.Series("step", moments, dtype=MOMENT).search_sorted(rows["at"], side="left").cast(pl.Int32)
+    return (
+        rows.with_columns(step=pl.when("earlier").then(EARLIER).otherwise(step))
+        .group_by("place", "step")
+        .agg(
+            *((pl.col("act") == act).sum().cast(COUNT).alias(name) for name, act in COUNTED.items()),
+            revenue_cents=pl.col("value").filter(pl.col("act") == ORDER).sum(),
+        )
+        .select(TALLIES.names())
+    )
+
+
+def together(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Tallies of parts of the acts added up, by step and place."""
+    whole = pl.concat([TALLIES.to_frame(), *parts])
+    return whole.group_by("step", "place").agg(pl.col(SUMMED).sum()).select(TALLIES.names()).sort("step", "place")
+
+
+def unit_metrics(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime) -> pl.DataFrame:
+    """One row per exposed user with what they did from the exposure on, at most ``window`` later and by ``as_of``.
+
+    ``users`` are those of ``Exposed``. Columns: user_id, variant, exposed_at; orders, revenue_cents, carts (begun since
+    the exposure), abandoned_carts (of these), removals (from these); flags converted, viewed, added, checkout_started,
+    purchased; what they did before the exposure: orders_before, revenue_before_cents, converted_before; and mature,
+    whether the whole window lies before ``as_of`` (with no window: never). A user who did nothing has zeros.
+    Users exposed after ``as_of`` are left out. Ordered as ``users``.
+    """
+    known = users.filter(pl.col("exposed_at") <= as_of)
+    return metrics_of(tallies(acts, known, [as_of], window=window), known, window=window, as_of=as_of)
+
+
+def metrics_of(
+    tallied: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime
+) -> pl.DataFrame:
+    """``unit_metrics`` of users, none of whom was exposed after ``as_of``, from their tallies up to then."""
+    since = _totals(tallied.filter(pl.col("step") > EARLIER), users.height)
+    before = _totals(tallied.filter(pl.col("step") == EARLIER), users.height)
+    over = pl.lit(value=False) if window is None else pl.col("exposed_at") + window <= as_of
+    return users.with_columns(
+        *(since[name].alias(name) for name in KEPT),
+        *((since[count] > 0).alias(flag) for flag, count in FLAGS.items()),
+        *(before[count].alias(name) for name, count in BEFORE.items()),
+        (before["orders"] > 0).alias("converted_before"),
+        mature=over,
+    )
+
+
+def _totals(tallied: pl.DataFrame, height: int) -> dict[str, pl.Series]:
+    """What every user did in all steps."""
+    places = tallied["place"].to_numpy()
+    totals = {name: np.zeros(height, np.int64) for name in SUMMED}
+    for name, values in totals.items():
+        np.add.at(values, places, tallied[name].to_numpy())
+    return {name: pl.Series(values) for name, values in totals.items()}
+
+
+def arms_by_moment(
+    tallied: pl.DataFrame, users: pl.DataFrame, moments: Sequence[datetime], columns: Iterable[str]
+) -> Iterator[Arms]:
+    """These columns of ``unit_metrics`` as of one moment after the other, for each arm, in order of exposure.
+
+    ``tallied`` is ``together``'s; an arm without users by then is left out. What the arrays hold changes with the next
+    moment. Every tally is looked at once, however many moments there are.
+    """
+    arms = {arm: _Arm(users, arm, tallied) for arm in users["variant"].unique().sort()}
+    needed = list(columns)
+    for number, moment in enumerate(moments):
+        grown = {arm: each.at(number, moment, needed) for arm, each in arms.items()}
+        yield {arm: values for arm, values in grown.items() if values}
+
+
+class _Arm:
+    """What the users of one arm did so far, those exposed first in front."""
+
+    def __init__(self, users: pl.DataFrame, arm: Any, tallied: pl.DataFrame) -> None:
+        mine = users.with_row_index("place").filter(pl.col("variant") == arm).sort("exposed_at", "place")
+        rank = np.full(users.height, -1, np.int64)
+        rank[mine["place"].to_numpy()] = np.arange(mine.height)
+        ranks = rank[tallied["place"].to_numpy()]
+        own = np.flatnonzero((ranks >= 0) & (tallied["step"].to_numpy() > EARLIER))
+        self._exposed_at = mine["exposed_at"]
+        self._ranks = ranks[own]
+        self._steps = tallied["step"].to_numpy()[own]
+        self._more = {name: tallied[name].to_numpy()[own] for name in SUMMED}
+        self._values = {name: np.zeros(mine.height) for name in SUMMED}
+
+    def at(self, number: int, moment: datetime, columns: Sequence[str]) -> dict[str, Array]:
+        """The columns after the step of this number, of those exposed by the moment; nothing where there are none."""
+        low, high = np.searchsorted(self._steps, [number, number + 1])
+        ranks = self._ranks[low:high]
+        for name, values in self._values.items():
+            values[ranks] += self._more[name][low:high]
+        there = self._exposed_at.search_sorted(moment, side="right")
+        return {name: self._column(name, there) for name in columns} if there else {}
+
+    def _column(self, name: str, there: int) -> Array:
+        if name in FLAGS:
+            return (self._values[FLAGS[name]][:there] > 0).astype(np.float64)
+        return self._values[name][:there]
