@@ -47,10 +47,17 @@ class Part:
         self._files["lines"].write(tables.lines)
 
     def finish(self) -> None:
-        """Complete both files."""
+        """Complete both files and sync what is in them."""
         for file in self._files.values():
             file.finish()
             file.publish()
+
+
+def write_part(generation: Path, number: int, tables: CartTables) -> None:
+    """Write a part that is at hand as a whole."""
+    part = Part(generation, number)
+    part.write(tables)
+    part.finish()
 
 
 def read_part(generation: Path, number: int) -> CartTables:
@@ -116,6 +123,8 @@ def new_generation(home: Path, mark: Watermark) -> Iterator[Path]:
             json.dump({**asdict(mark), "files": _files(trial)}, file)
             file.flush()
             os.fsync(file.fileno())
+        for folder in (*(trial / table for table in SCHEMAS), trial):
+            sync_folder(folder)
         trial.rename(home / name)
     finally:
         shutil.rmtree(trial, ignore_errors=True)

@@ -13,11 +13,11 @@ that did not change are shared between generations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -26,16 +26,21 @@ import pyarrow as pa
 from cart_core import schema
 from cart_core.projector import generations
 from cart_core.projector.columns import ENCODED, NEEDED
-from cart_core.projector.generations import SCHEMAS, Part, Watermark
+from cart_core.projector.generations import SCHEMAS, Watermark, write_part
+from cart_core.projector.grouping import grouped
 from cart_core.projector.kernel import Array
 from cart_core.projector.many import by_cart, concatenated, folded
+from cart_core.projector.pieces import Pieces, cut_by
 from cart_core.projector.resuming import resumable, resumed
 from cart_core.projector.streaming import in_order
-from cart_core.projector.tables import CartTables
+from cart_core.projector.tables import CARTS, LINES, CartTables, taken
 
-PART_POSITIONS = 2**21
+PART_POSITIONS = 2**18
 MOSTLY_NEW = 0.5
 COLUMNS = (*NEEDED, "position")
+NOTHING = CartTables(CARTS.empty_table(), LINES.empty_table())
+
+Item = TypeVar("Item")
 
 
 class Source(Protocol):
@@ -105,6 +110,8 @@ def refresh(
     until: int | None = None,
     part_positions: int = PART_POSITIONS,
     rebuild: Rebuild | None = None,
+    *,
+    backwards: bool = True,
 ) -> Refreshed:
     """Bring the tables in ``folder`` up to a position of the store, the last one by default.
 
@@ -112,23 +119,30 @@ def refresh(
     written. The tables are those of a full rebuild, byte for byte, and take the place of the old ones, together with
     the watermark, in one step; a crash leaves the old ones. A full rebuild happens where there is nothing to go on
     from: at first, after a user was forgotten, where the store or its parts are others, or most events are new;
-    ``rebuild`` says how, if not in this process. One process refreshes at a time; readers never wait.
+    ``rebuild`` says how, if not in this process. Tables that are ahead of ``until`` are built anew too, or left as
+    they are without ``backwards``. One process refreshes at a time; readers never wait.
     """
     home = generations.home_of(folder)
     home.mkdir(parents=True, exist_ok=True)
     with generations.alone(home):
-        position = source.position() if until is None else min(until, source.position())
-        mark = Watermark(position, _event_id(source, position), source.forgotten(), part_positions)
         before = generations.watermark_of(home / "current")
+        position = _position(source.position(), until, None if backwards else before)
+        mark = Watermark(position, _event_id(source, position), source.forgotten(), part_positions)
         if before is None or not _goes_on(source, before, mark):
             done = _rebuilt(source, home, mark, rebuild or rebuilt_here)
         elif before == mark:
-            done = Refreshed(position, 0, 0, len(current(folder).carts), rebuilt=False)  # type: ignore[union-attr]
+            parts = len(generations.part_numbers(home / "current"))
+            done = Refreshed(position, 0, 0, parts, rebuilt=False)
         else:
             done = _advance(source, home, before, mark, rebuild or rebuilt_here)
         for name in SCHEMAS:
             generations.link(folder / f"{name}.parquet", f".kept/current/{name}")
         return done
+
+
+def _position(last: int, until: int | None, at_least: Watermark | None) -> int:
+    wanted = last if until is None else min(until, last)
+    return wanted if at_least is None or at_least.position > last else max(wanted, at_least.position)
 
 
 def _goes_on(source: Source, before: Watermark, mark: Watermark) -> bool:
@@ -149,38 +163,32 @@ def _rebuilt(source: Source, home: Path, mark: Watermark, rebuild: Rebuild) -> R
 
 def rebuilt_here(source: Source, generation: Path, mark: Watermark) -> int:
     """Fold all events up to a watermark into the parts of a generation, in this process."""
-    batches = source.batches(COLUMNS, until=mark.position, encoded=ENCODED)
-    parts = {0: Part(generation, 0)}
     events = 0
-    for read, by_part in in_order(partial(folded_by_part, part_positions=mark.part_positions), batches):
-        events += read
-        for number, tables in by_part.items():
-            if number not in parts:
-                parts[number] = Part(generation, number)
-            parts[number].write(tables)
-    for part in parts.values():
-        part.finish()
+    with Pieces(generation / "pieces") as pieces:
+        batches = source.batches(COLUMNS, until=mark.position, encoded=ENCODED)
+        for read, cut in in_order(partial(_folded_by_part, part_positions=mark.part_positions), batches):
+            events += read
+            pieces.add(cut)
+        numbers = pieces.numbers()
+        _do(lambda number: write_part(generation, number, pieces.take(number)), numbers)
+    if 0 not in numbers:
+        write_part(generation, 0, NOTHING)
     return events
 
 
-def folded_by_part(batch: pa.Table, part_positions: int) -> tuple[int, dict[int, CartTables]]:
+def _folded_by_part(batch: pa.Table, part_positions: int) -> tuple[int, dict[int, tuple[pa.Buffer, pa.Buffer]]]:
     """How many events a table holds, and its carts by the part that they belong to."""
     if not len(batch):
         return 0, {}
     rows, carts = by_cart(batch)
-    tables = folded(rows, carts.order, carts.begins, carts.ends)
     first = batch["position"].to_numpy()[carts.order[carts.begins]]
-    return len(batch), dict(_split(tables, (first - 1) // part_positions))
+    return len(batch), cut_by((first - 1) // part_positions, folded(rows, carts.order, carts.begins, carts.ends))
 
 
-def _split(tables: CartTables, parts: Array) -> Iterator[tuple[int, CartTables]]:
-    line_parts = np.repeat(parts, tables.carts["line_count"].to_numpy())
-    for number in np.unique(parts):
-        yield int(number), _only(tables, parts == number, line_parts == number)
-
-
-def _only(tables: CartTables, carts: Array, lines: Array) -> CartTables:
-    return CartTables(tables.carts.filter(pa.array(carts)), tables.lines.filter(pa.array(lines)))
+def _do(work: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Do the same with every item, on all cores."""
+    for _ in in_order(work, items):
+        pass
 
 
 def _advance(source: Source, home: Path, before: Watermark, mark: Watermark, rebuild: Rebuild) -> Refreshed:
@@ -188,50 +196,55 @@ def _advance(source: Source, home: Path, before: Watermark, mark: Watermark, reb
     batches = source.batches(COLUMNS, after=before.position, until=mark.position, encoded=ENCODED)
     events = pa.concat_tables(list(batches))
     try:
-        touched = _touched_parts(events, old, mark.part_positions)
+        touched = _by_part(events, old, mark.part_positions)
     except KeyError:
         return _rebuilt(source, home, mark, rebuild)
     with generations.new_generation(home, mark) as generation:
         for number in generations.part_numbers(old):
             if number not in touched:
                 generations.share_part(old, generation, number)
-        after = partial(_part_after, source=source, old=old, until=mark.position)
-        for number, tables in in_order(after, touched.items()):
-            part = Part(generation, number)
-            part.write(tables)
-            part.finish()
+        fold_in = partial(_part_after, source=source, old=old, until=mark.position)
+        _do(lambda part: write_part(generation, part, fold_in(part, touched[part])), touched)
         parts = len(generations.part_numbers(generation))
     return Refreshed(mark.position, len(events), len(touched), parts, rebuilt=False)
 
 
-def _touched_parts(events: pa.Table, old: Path, part_positions: int) -> dict[int, pa.Table]:
+def _by_part(events: pa.Table, old: Path, part_positions: int) -> dict[int, pa.Table]:
     """New events by the part of their cart. Raises KeyError where a kept cart is missing."""
-    _, carts = by_cart(events)
+    ids, versions = schema.id_bytes(events["cart_id"]), events["version"].to_numpy()
+    carts = grouped(ids, versions)
     firsts = carts.order[carts.begins]
-    ids = schema.id_bytes(events["cart_id"])[firsts]
-    parts = np.full(len(firsts), -1, np.int64)
-    new = events["version"].to_numpy()[firsts] == 1
-    parts[new] = (events["position"].to_numpy()[firsts][new] - 1) // part_positions
-    for number in reversed(generations.part_numbers(old)):
-        lost = np.flatnonzero(parts < 0)
-        if not len(lost):
-            break
-        parts[lost[_places(generations.part_ids(old, number), ids[lost]) >= 0]] = number
-    if (parts < 0).any():
-        raise KeyError
+    parts = (events["position"].to_numpy()[firsts] - 1) // part_positions
+    known = versions[firsts] != 1
+    parts[known] = _parts_of(ids[firsts[known]], old)
     owner = np.empty(len(events), np.int64)
     owner[carts.order] = np.repeat(parts, carts.ends - carts.begins)
-    return {int(number): events.filter(pa.array(owner == number)) for number in np.unique(parts)}
+    order = np.argsort(owner, kind="stable")
+    numbers, begins = np.unique(owner[order], return_index=True)
+    ordered = events.take(pa.array(order)).combine_chunks()
+    sizes = np.diff(np.r_[begins, len(order)])
+    return {int(part): ordered.slice(*place) for part, *place in zip(numbers, begins, sizes, strict=True)}
 
 
-def _part_after(touched: tuple[int, pa.Table], source: Source, old: Path, until: int) -> tuple[int, CartTables]:
+def _parts_of(ids: Array, old: Path) -> Array:
+    """The part of each cart, the latest looked through first. Raises KeyError where one is in none."""
+    parts = np.full(len(ids), -1, np.int64)
+    numbers = reversed(generations.part_numbers(old))
+    for number, places in in_order(lambda number: (number, _places(generations.part_ids(old, number), ids)), numbers):
+        parts[places >= 0] = number
+        if (parts >= 0).all():
+            return parts
+    if len(ids):
+        raise KeyError
+    return parts
+
+
+def _part_after(number: int, events: pa.Table, source: Source, old: Path, until: int) -> CartTables:
     """A part with new events folded into it, in order of key."""
-    number, events = touched
     kept = generations.read_part(old, number)
     ids = schema.id_bytes(kept.carts["cart_id"])
     changed = np.zeros(len(ids), bool)
-    wanted = schema.id_bytes(events["cart_id"])
-    places = _places(ids, wanted)
+    places = _places(ids, schema.id_bytes(events["cart_id"]))
     changed[places[places >= 0]] = True
     whole = changed & ~resumable(kept.carts)
     if whole.any():
@@ -239,18 +252,10 @@ def _part_after(touched: tuple[int, pa.Table], source: Source, old: Path, until:
         all_events = source.read_many(kept.carts["cart_id"].filter(pa.array(whole)).combine_chunks())
         all_events = all_events.filter(pa.array(all_events["position"].to_numpy() <= until)).select(COLUMNS)
         events = pa.concat_tables([events.filter(pa.array(~again)).cast(all_events.schema), all_events])
-    lines = np.repeat(np.arange(len(ids)), kept.carts["line_count"].to_numpy())
-    going_on, rest = (_only(kept, mask, mask[lines]) for mask in (changed & ~whole, ~changed))
-    return number, _in_key_order(concatenated([rest, resumed(going_on, events)]))
-
-
-def _in_key_order(tables: CartTables) -> CartTables:
-    order = schema.key_order(schema.id_bytes(tables.carts["cart_id"]))
-    counts = tables.carts["line_count"].to_numpy()
-    starts = np.cumsum(counts) - counts
-    moved = np.repeat(starts[order] - (np.cumsum(counts[order]) - counts[order]), counts[order])
-    lines = moved + np.arange(len(moved))
-    return CartTables(tables.carts.take(pa.array(order)), tables.lines.take(pa.array(lines)))
+    fresh = resumed(taken(kept, np.flatnonzero(changed & ~whole)), events)
+    rows = np.r_[np.flatnonzero(~changed), len(ids) + np.arange(len(fresh.carts))]
+    order = schema.key_order(np.concatenate([ids, schema.id_bytes(fresh.carts["cart_id"])])[rows])
+    return taken(concatenated([kept, fresh]), rows[order])
 
 
 def _places(kept: Array, wanted: Array) -> Array:

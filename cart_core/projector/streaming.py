@@ -106,6 +106,7 @@ def project(
         lines.finish()
         carts.publish()
         lines.publish()
+    sync_folder(out)
     return Projected(events, carts.rows, lines.rows)
 
 
@@ -174,9 +175,8 @@ class TableFile:
             os.fsync(written.fileno())
 
     def publish(self) -> None:
-        """Give the file its name, in one step, replacing the one that had it."""
+        """Give the file its name, in one step, replacing the one that had it; durable once its folder is synced."""
         os.replace(self._temporary, self.path)
-        sync_folder(self.path.parent)
 
     def _write_group(self, rows: pa.Table) -> None:
         """In one piece, so that the file's bytes follow from its rows and not from how they came."""

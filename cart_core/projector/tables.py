@@ -64,6 +64,15 @@ class CartTables:
     lines: pa.Table
 
 
+def taken(tables: CartTables, rows: np.ndarray[Any, Any]) -> CartTables:
+    """Some carts of a table with their lines, in the order of ``rows``."""
+    counts = tables.carts["line_count"].to_numpy()
+    picked = counts[rows]
+    moved = (np.cumsum(counts) - counts)[rows] - (np.cumsum(picked) - picked)
+    lines = np.repeat(moved, picked) + np.arange(picked.sum())
+    return CartTables(tables.carts.take(pa.array(rows)), tables.lines.take(pa.array(lines)))
+
+
 def tables_of(states: Iterable[CartState]) -> CartTables:
     """States of different carts, each after one event at least, as the tables that ``fold_table`` would give."""
     given = list(states)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +49,11 @@ def connect(
     _load(db, "users", pa.table({"user_key": pa.array(names, pa.int64()), "user_id": list(names.values())}))
     _load(db, "journal", pa.concat_tables([tail, *earlier]))
     db.execute(f"CREATE VIEW events AS {_events_sql(live, places)} {_within(moment)}")
-    files = {**projection.current(store, moment), **(tables or {})}
-    for name, path in files.items():
-        db.execute(f'CREATE VIEW "{name}" AS SELECT {_columns(db, path)} FROM read_parquet({_quoted(str(path))})')
-    allowed = ", ".join(_quoted(str(each)) for each in (*places.values(), *files.values()))
+    files = {**projection.current(store, moment), **{name: (path,) for name, path in (tables or {}).items()}}
+    for name, paths in files.items():
+        source = f"read_parquet([{', '.join(_quoted(str(path)) for path in paths)}])"
+        db.execute(f'CREATE VIEW "{name}" AS SELECT {_columns(db, source)} FROM {source}')
+    allowed = ", ".join(_quoted(str(each)) for each in (*places.values(), *chain.from_iterable(files.values())))
     db.execute(f"SET allowed_paths = [{allowed}]")
     db.execute("SET enable_external_access = false")
     db.execute("SET lock_configuration = true")
@@ -125,8 +127,8 @@ def _event_column(name: str) -> str:
     return f"stored.{name}::VARCHAR AS {name}" if name in ("event_id", "cart_id") else f"stored.{name}"
 
 
-def _columns(db: duckdb.DuckDBPyConnection, path: Path) -> str:
-    described = db.execute(f"DESCRIBE SELECT * FROM read_parquet({_quoted(str(path))})").fetchall()
+def _columns(db: duckdb.DuckDBPyConnection, source: str) -> str:
+    described = db.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     return ", ".join(
         f'"{name}"::VARCHAR AS "{name}"' if kind == "UUID" else f'"{name}"' for name, kind, *_ in described
     )

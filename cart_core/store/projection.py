@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from cart_core import rules
-from cart_core.projector import streaming
+from cart_core.projector import kept, streaming
 from cart_core.projector.columns import ENCODED
 from cart_core.projector.streaming import NOW, Moment
 from cart_core.store import catalog
@@ -19,23 +19,36 @@ if TYPE_CHECKING:
 
 TABLES = ("carts", "lines")
 KEPT = 4
+STANDING = "now"
 
 
-def current(store: CartStore, moment: Moment = NOW) -> dict[str, Path]:
-    """The Parquet files of carts and lines of a moment, folded where they are not kept from before.
+def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...]]:
+    """The Parquet files of carts and lines of a moment, in order.
 
-    The last few are kept, so that who reads one while others ask for another still has it.
+    Those of the last position are kept up to date, so that new events cost what they touch; those of any other moment
+    are folded where they are not kept from before. The last few stay, so that who reads one while others ask for
+    another still has it.
     """
     with store.catalog.reading() as db:
         state = catalog.state(db)
     until = state.position if moment.until is None else min(moment.until, state.position)
-    moment = replace(moment, until=until)
     home = store.path / "cache" / "projection"
+    standing = _standing(store, home / STANDING, until) if moment.at is None and moment.known_at is None else None
+    if standing is not None:
+        return {"carts": standing.carts, "lines": standing.lines}
+    moment = replace(moment, until=until)
     folder = home / _name(moment, state.generation)
     if not folder.exists():
         _fold(store, folder, moment)
         _drop_old(home)
-    return {name: folder / f"{name}.parquet" for name in TABLES}
+    return {name: (folder / f"{name}.parquet",) for name in TABLES}
+
+
+def _standing(store: CartStore, folder: Path, until: int) -> kept.Kept | None:
+    """The kept tables, brought up to a position; None where they are ahead of it already."""
+    kept.refresh(store, folder, until, backwards=False)
+    standing = kept.current(folder)
+    return standing if standing is not None and standing.position == until else None
 
 
 def _name(moment: Moment, generation: int) -> str:
@@ -54,5 +67,6 @@ def _fold(store: CartStore, folder: Path, moment: Moment) -> None:
 
 
 def _drop_old(home: Path) -> None:
-    for folder in sorted(home.iterdir(), key=lambda each: -each.stat().st_mtime_ns)[KEPT:]:
+    folded = [each for each in home.iterdir() if each.name != STANDING]
+    for folder in sorted(folded, key=lambda each: -each.stat().st_mtime_ns)[KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)

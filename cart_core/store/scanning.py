@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from cart_core.store.reader import Reader
 from cart_core.store.traces import Traces
 
 SORTED_ROWS = 100_000
+FEW_ROWS = 300_000
 
 
 def scan(
@@ -67,11 +69,19 @@ def batches(
     """All events in the order of their carts' keys; see ``sweep.pieces``."""
     wanted = list(columns) if columns is not None else EVENTS.names
     stored = _stored_columns(wanted, bounded=bool(after) or until is not None)
-    names = sweep.Names(db) if "user_id" in wanted else None
     live = _between_them(reader.segments(db), after, until)
     tail = at_rest.from_journal(catalog.journal(db, after, until))
+    names = _names(db, reader, live, tail) if "user_id" in wanted else None
     found = sweep.pieces(reader, live, tail, stored, [name for name in encoded if name in stored], share)
     return (_named(_between(each, after, until), names, wanted, encoded="user_id" in encoded) for each in found)
+
+
+def _names(db: Connection, reader: Reader, live: Sequence[Segment], tail: pa.Table) -> sweep.Names:
+    """The users of these segments and rows: all users where there are many rows, which costs the less then."""
+    if sum(each.rows for each in live) + len(tail) > FEW_ROWS:
+        return sweep.Names(db)
+    columns = [*(reader.folder.read(each, ["user_key"])["user_key"] for each in live), tail["user_key"]]
+    return sweep.Names(db, np.unique(np.concatenate([each.to_numpy() for each in columns])).tolist())
 
 
 def _between_them(segments: Sequence[Segment], after: int, until: int | None) -> list[Segment]:

@@ -99,10 +99,14 @@ class _Sweep:
 
 
 class Names:
-    """The users behind pseudonyms, for whole columns at once."""
+    """The users behind pseudonyms, of all that there are or of a few, for whole columns at once."""
 
-    def __init__(self, db: Connection) -> None:
-        keys, texts = catalog.user_columns(db)
+    def __init__(self, db: Connection, few: Sequence[int] | None = None) -> None:
+        if few is None:
+            keys, texts = catalog.user_columns(db)
+        else:
+            known = sorted(catalog.user_names(db, few).items())
+            keys, texts = [key for key, _ in known], [text for _, text in known]
         self._keys = np.array(keys, np.int64)
         self._texts = pa.array(texts, pa.string())
         largest = int(self._keys.max(initial=-1))
