@@ -1,7 +1,8 @@
 """Every setting in one place: its name, type, default and meaning, and where its value comes from.
 
-A value given on the command line wins over the environment, the environment over the file ``store.toml`` in the
-store's folder, and that over the default. Nothing here is read when a module is imported.
+A value given on the command line wins over the environment, and that over the default. Where the parts of a store lie
+is said by the file ``store.toml`` in its folder or by the environment; one that contradicts the file is refused, as it
+would write a shop's events to two places. Nothing here is read when a module is imported.
 """
 
 from __future__ import annotations
@@ -140,7 +141,17 @@ def known(
     options = {name: value for name, value in (given or {}).items() if value is not None}
     home = folder or Path(options.get("store") or environment.get("CART_STORE") or DEFAULT_STORE)
     said = read_file(home)
+    for each in SETTINGS:
+        if each.in_file:
+            check_agrees(home, said, each.name, options.get(each.name) or environment.get(each.variable) or None)
     return {each.name: _known(each, options, environment, said) for each in SETTINGS}
+
+
+def check_agrees(folder: Path, said: Mapping[str, str], name: str, given: str | None) -> None:
+    """Raise Refused (bad_settings) where what was given contradicts what the settings file of a folder said."""
+    if given is not None and said.get(name, given) != given:
+        here, there = without_password(given), without_password(said[name])
+        raise Refused("bad_settings", f"{name} is {here!r}, but {folder}/{FILE} says {there!r}")
 
 
 def parts(environment: Mapping[str, str] = os.environ) -> Parts:
@@ -168,7 +179,10 @@ def table() -> str:
 
 
 def read_file(folder: Path) -> dict[str, str]:
-    """What the settings file of a store's folder says; nothing where there is none. Raises Refused (bad_settings)."""
+    """What the settings file of a store's folder says; nothing where there is none. Raises Refused (bad_settings).
+
+    A folder for segments is one beside the file where it is not absolute.
+    """
     place = folder / FILE
     if not place.is_file():
         return {}
@@ -180,6 +194,8 @@ def read_file(folder: Path) -> dict[str, str]:
         if name not in IN_FILE or not isinstance(value, str):
             allowed = ", ".join(IN_FILE)
             raise Refused("bad_settings", f"{place}: {name} = {value!r}, but it may say {allowed} as text only")
+    if "segments" in said and "://" not in said["segments"]:
+        said["segments"] = str((folder / said["segments"]).absolute())
     return said
 
 

@@ -141,7 +141,7 @@ class SetAsideFiles:
         """Keep rows; they are in the operating system's hands when this returns, and synced by ``close``."""
         lines: dict[Path, list[str]] = {}
         for row in rows:
-            path = self._single or self._folder / f"{file_name(row.file)}.jsonl"
+            path = self._single or self._folder / f"{file_name(row.file).removesuffix('.jsonl')}.jsonl"
             _, known = self._file(path)
             record = self._record(row)
             if record["id"] not in known:

@@ -50,11 +50,10 @@ def opened(
 
 def settled(path: Path | None, catalog_url: str | None = None, segments: str | None = None) -> Place:
     """Where a store's parts are, from arguments and the settings file of its folder. Raises Refused (bad_settings)."""
-    said = read_settings(path) if path is not None else {}
-    for name, given in (("catalog", catalog_url), ("segments", segments)):
-        if given is not None and said.get(name, given) != given:
-            here, there = settings.without_password(given), settings.without_password(said[name])
-            raise Refused("bad_settings", f"{name} is {here!r}, but {path}/{SETTINGS} says {there!r}")
+    said = settings.read_file(path) if path is not None else {}
+    if path is not None:
+        settings.check_agrees(path, said, "catalog", catalog_url)
+        settings.check_agrees(path, said, "segments", segments)
     place = Place(path, catalog_url or said.get("catalog"), segments or said.get("segments"))
     if place.catalog is not None and path is not None and (path / SQLITE).exists():
         raise Refused(
@@ -63,14 +62,6 @@ def settled(path: Path | None, catalog_url: str | None = None, segments: str | N
             "move the events with cart copy-store into a folder of their own",
         )
     return place
-
-
-def read_settings(folder: Path) -> dict[str, str]:
-    """What the settings file of a store's folder says; nothing where there is none. Raises Refused (bad_settings)."""
-    said = settings.read_file(folder)
-    if "segments" in said and "://" not in said["segments"]:
-        said["segments"] = str((folder / said["segments"]).absolute())
-    return said
 
 
 def write_settings(folder: Path, said: dict[str, str]) -> None:

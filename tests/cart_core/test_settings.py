@@ -27,13 +27,37 @@ def test_what_nobody_sets_has_its_default(tmp_path: Path):
     assert found["catalog"].value is None
 
 
-def test_an_option_wins_over_the_environment_and_that_over_the_file(tmp_path: Path):
-    """And each says where its value came from."""
-    (tmp_path / "store.toml").write_text('catalog = "postgresql://file/db"\nsegments = "s3://file/p"\n')
+def test_each_value_says_where_it_came_from(tmp_path: Path):
+    """An option wins over the environment, and a place may be named there or in the file."""
+    (tmp_path / "store.toml").write_text('catalog = "postgresql://file/db"\n')
     found = known(tmp_path, {"CART_SEGMENTS": "s3://env/p", "CART_STORE": "env"}, store="option")
     assert (found["catalog"].value, found["catalog"].source) == ("postgresql://file/db", "settings file")
     assert (found["segments"].value, found["segments"].source) == ("s3://env/p", "environment")
     assert (found["store"].value, found["store"].source) == (Path("option"), "option")
+
+
+@pytest.mark.parametrize(
+    ("line", "variable", "value"),
+    [
+        ('segments = "s3://file/p"', "CART_SEGMENTS", "s3://env/p"),
+        ('segments = "files"', "CART_SEGMENTS", "/elsewhere"),
+        ('catalog = "postgresql://me:hush@file/db"', "CART_CATALOG", "postgresql://me:hush@env/db"),
+    ],
+)
+def test_a_variable_that_contradicts_the_file_is_refused(tmp_path: Path, line: str, variable: str, value: str):
+    """As when the store is opened, and without a password; one that says the same is welcome."""
+    (tmp_path / "store.toml").write_text(line + "\n")
+    with pytest.raises(Refused, match=r"store\.toml says") as told:
+        known(tmp_path, {variable: value})
+    assert "hush" not in str(told.value)
+    same = settings.read_file(tmp_path)
+    assert known(tmp_path, {f"CART_{name.upper()}": text for name, text in same.items()})
+
+
+def test_a_folder_for_segments_lies_beside_the_file_that_names_it(tmp_path: Path):
+    """Wherever the command is given."""
+    (tmp_path / "store.toml").write_text('segments = "files"\n')
+    assert known(tmp_path)["segments"].value == str(tmp_path / "files")
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path):

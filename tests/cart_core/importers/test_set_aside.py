@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import pytest
+
 from cart_core.errors import InvalidEvent, Problem
 from cart_core.events import Envelope
 from cart_core.importers import set_aside
@@ -43,6 +45,12 @@ def test_a_row_is_kept_with_everything_needed_to_mend_it(tmp_path):
         "raw": "raw",
         "set_aside_at": "2026-01-01T00:00:00Z",
     }
+
+
+@pytest.mark.parametrize("source", ["shop/oct.jsonl", "oct"])
+def test_the_ending_is_not_doubled(tmp_path, source: str):
+    """Rows of a JSON Lines file are set aside under its very name."""
+    assert keep(tmp_path, row(file=source)) == [tmp_path / "oct.jsonl"]
 
 
 def test_a_row_stands_once_however_often_it_is_set_aside(tmp_path):

@@ -44,7 +44,7 @@ def take(store, folder, *files, source="jsonl", **options):
 
 def aside(folder, name="events.jsonl"):
     """(row, reason) of what was set aside."""
-    kept = (folder / "shop" / "set_aside" / f"{name}.jsonl").read_text().splitlines()
+    kept = (folder / "shop" / "set_aside" / f"{name.removesuffix('.jsonl')}.jsonl").read_text().splitlines()
     return [(json.loads(line)["row"], json.loads(line)["reason"]) for line in kept]
 
 

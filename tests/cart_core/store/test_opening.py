@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cart_core import settings
 from cart_core.errors import CartError, Refused, StoreNotFound, StoreReadOnly
 from cart_core.store import CartStore, opening
 from tests import postgres
@@ -75,7 +76,7 @@ def test_a_settings_file_is_for_its_owner_alone(folder: Path):
     """A URL may hold a password."""
     opening.write_settings(folder, {"catalog": "postgresql://me:secret@host/shop"})
     assert stat.S_IMODE((folder / "store.toml").stat().st_mode) == 0o600
-    assert opening.read_settings(folder) == {"catalog": "postgresql://me:secret@host/shop"}
+    assert settings.read_file(folder) == {"catalog": "postgresql://me:secret@host/shop"}
 
 
 @pytest.mark.parametrize(
