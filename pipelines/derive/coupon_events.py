@@ -11,9 +11,9 @@ import polars as pl
 from cart_core.rules import INT64_MAX
 from pipelines.derive.discounts import worth
 from pipelines.derive.frames import Frame, collected, moment_us
-from pipelines.derive.histories import COLUMNS, histories, states
+from pipelines.derive.histories import COLUMNS, histories, states, with_event
 from pipelines.derive.silences import NEVER
-from pipelines.tables.contract import COUNT, ids_as_text
+from pipelines.tables.contract import COUNT, MOMENT, SMALL, TEXT, ids_as_text
 
 LINE_TYPES = ("ItemAdded", "ItemRemoved", "QuantityChanged", "PriceUpdated")
 
@@ -35,7 +35,16 @@ class Coupons:
 
 def coupon_events(events: Frame, as_of: datetime) -> Coupons:
     """The coupons and removals of a frame of EVENTS up to a moment. Raises as ``histories``."""
-    rows = collected(events, COLUMNS).filter(pl.col("timestamp").to_physical() <= moment_us(as_of))
+    return coupons_of(coupon_rows(events, as_of))
+
+
+def coupon_rows(events: Frame, as_of: datetime) -> pl.DataFrame:
+    """``coupon_events`` as one table of the columns of ROWS, which says ``what`` each row is: left, kept or taken_out.
+
+    Rows of a cart follow from its own events; those of parts of the carts may stand together. Raises as ``histories``.
+    """
+    rows = collected(with_event(events, "CouponApplied"), COLUMNS)
+    rows = rows.filter(pl.col("timestamp").to_physical() <= moment_us(as_of))
     with_coupon = rows.filter(pl.col("type") == "CouponApplied").select("cart_id").unique()
     rows = rows.join(with_coupon, on="cart_id", how="semi").sort("cart_id", "version")
     told = ids_as_text(rows)
@@ -43,11 +52,37 @@ def coupon_events(events: Frame, as_of: datetime) -> Coupons:
         first_event_at=pl.col("timestamp").min(),
         completed_at=pl.col("timestamp").filter(pl.col("type") == "CheckoutCompleted").min(),
     )
-    spells = _spells(told).join(carts, on="cart_id", how="left")
+    spells = _spells(told).join(carts, on="cart_id", how="left", maintain_order="left")
     left = _with_states(spells.filter(pl.col("left_at").is_not_null()), rows)
     kept = spells.filter(pl.col("left_at").is_null()).sort("cart_id", "applied_at")
     kept = kept.unique("cart_id", keep="first", maintain_order=True).select("cart_id", "applied_at", "completed_at")
-    return Coupons(left, kept, _taken_out(told))
+    parts = {"left": left, "kept": kept, "taken_out": _taken_out(told)}
+    named = [part.with_columns(what=pl.lit(what)) for what, part in parts.items()]
+    return pl.concat([ROWS.to_frame(), *named], how="diagonal").cast(ROWS)
+
+
+def coupons_of(rows: pl.DataFrame) -> Coupons:
+    """What ``coupon_rows`` told, of whatever carts."""
+    return Coupons(*(rows.filter(pl.col("what") == what).select(names) for what, names in _PARTS.items()))
+
+
+_PARTS = {
+    "left": (
+        *("coupon_code", "reason", "cart_id", "version", "left_at", "applied_at", "first_event_at", "completed_at"),
+        *("line_count", "subtotal_cents", "currency", "worth_cents"),
+    ),
+    "kept": ("cart_id", "applied_at", "completed_at"),
+    "taken_out": ("cart_id", "version", "removed_at", "quantity", "value_cents"),
+}
+_KINDS = {
+    **dict.fromkeys(("what", "cart_id", "coupon_code", "reason", "currency"), TEXT),
+    **dict.fromkeys(("left_at", "applied_at", "first_event_at", "completed_at", "removed_at"), MOMENT),
+    **dict.fromkeys(("version", "line_count"), SMALL),
+    **dict.fromkeys(("subtotal_cents", "worth_cents", "quantity", "value_cents"), COUNT),
+}
+ROWS = pl.Schema(
+    {name: _KINDS[name] for name in dict.fromkeys(("what", *(each for of in _PARTS.values() for each in of)))}
+)
 
 
 def _spells(told: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from pipelines.derive.frames import Frame, utc
 from pipelines.tables import TABLES
 from pipelines.tables.contract import COUNT
 
-__all__ = ["coupon_effects", "observed"]
+__all__ = ["coupon_effects", "effects_of", "observed"]
 
 TABLE = TABLES["coupon_effects"]
 DAY = timedelta(days=1)
@@ -28,8 +28,12 @@ def coupon_effects(events: Frame, as_of: datetime, within: timedelta = WITHIN) -
     Windows are cut at the cart's first event and at its checkout, and rates scaled by the time observed.
     Columns of coupon_effects, ordered by key. Raises as ``histories``.
     """
+    return effects_of(coupon_events(events, as_of), as_of, within)
+
+
+def effects_of(happened: Coupons, as_of: datetime, within: timedelta = WITHIN) -> pl.DataFrame:
+    """``coupon_effects`` from what happened to coupons up to a moment."""
     as_of = utc(as_of)
-    happened = coupon_events(events, as_of)
     left = observed(happened, as_of, within)
     control = _control(happened, left, as_of, within)
     rows = (

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cart_core import schema
 from cart_core.errors import SourceError
 from cart_core.projector.columns import NEEDED, Rows, rows_of
 from cart_core.projector.grouping import Grouped
@@ -75,6 +76,18 @@ def histories(
     rows, carts = by_cart(table.select(NEEDED), sort=True)
     cart = np.repeat(np.arange(len(carts.begins)), carts.ends - carts.begins)
     return Histories(rows, carts.order, carts.begins, carts.ends, _by_time(rows, carts, cart), cart)
+
+
+def with_event(events: Frame, kind: str) -> Frame:
+    """All events of the carts that have an event of a kind; of a pyarrow Table also of carts that share their keys."""
+    if isinstance(events, pl.DataFrame | pl.LazyFrame):
+        having = events.lazy().filter(pl.col("type") == kind).select("cart_id").unique()
+        return events.lazy().join(having, on="cart_id", how="semi")
+    if not {"cart_id", "type"} <= set(events.column_names):
+        return events
+    keys = schema.cart_keys(schema.id_bytes(_column(events, "cart_id", wanted=True)))
+    having = keys[pc.equal(events["type"], kind).to_numpy()]
+    return events.filter(pa.array(np.isin(keys, having)))
 
 
 def states(known: Histories, carts: Array, until_us: Array) -> pl.DataFrame:

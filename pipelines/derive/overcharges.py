@@ -12,13 +12,14 @@ from cart_core.projector import kernel
 from cart_core.rules import INT64_MAX
 from pipelines.derive.discounts import worth
 from pipelines.derive.frames import Frame
-from pipelines.derive.histories import COLUMNS, Array, Histories, histories, tables_at
+from pipelines.derive.histories import COLUMNS, Array, Histories, histories, tables_at, with_event
 from pipelines.tables import TABLES
 from pipelines.tables.contract import COUNT
 
 __all__ = ["overcharges"]
 
 TABLE = TABLES["overcharges"]
+NEEDED = (*COLUMNS, "order_id", "total_cents")
 REASONS = ("without_coupons", "original_prices", "original_prices_without_coupons", "before_last_change")
 
 
@@ -29,7 +30,7 @@ def overcharges(events: Frame, as_of: datetime | None = None) -> pl.DataFrame:
     and is left out. The reason is the first of the other totals that was charged to the cent. Carts in order of
     (bucket, id), then version. Raises as ``histories``.
     """
-    known = histories(events, as_of, columns=(*COLUMNS, "order_id", "total_cents"))
+    known = histories(with_event(events, "CheckoutCompleted"), as_of, columns=NEEDED)
     orders = np.flatnonzero(known.kinds[known.order] == kernel.CHECKOUT_COMPLETED)
     charged = pl.Series(known.rows.cells("total_cents", known.order[orders]), dtype=COUNT)
     projected = _carts(known, orders)["total_cents"]

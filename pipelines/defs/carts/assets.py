@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -10,14 +10,13 @@ import dagster as dg
 import polars as pl
 
 from cart_core.projector.kept import Refreshed
+from pipelines.by_cart import ByCart
 from pipelines.defs.alerts import alert_on_failure
-from pipelines.defs.deriving import RETRIES, preview, specified, table
+from pipelines.defs.deriving import RETRIES, Derived, carried, preview, specified, table
 from pipelines.defs.shop import Shop, Terms
-from pipelines.derive.histories import COLUMNS
-from pipelines.derive.overcharges import overcharges as overcharges_of
+from pipelines.derive import overcharges as derived_overcharges
 from pipelines.engines import engine
 from pipelines.files import KEPT, scan_table
-from pipelines.tables import TABLES
 
 ABOUT = "Every cart and every live line as all events make them; only carts that new events touch are folded again."
 
@@ -51,9 +50,8 @@ def carts(shop: Shop, terms: Terms) -> Iterator[dg.MaterializeResult[Any]]:
 
 
 @table("overcharges", group="audit", deps=["events"])
-def overcharges(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
+def overcharges(shop: Shop, _terms: Terms, as_of: datetime) -> Derived:
     """Every order that charged another total than its cart's events add up to, with the total that explains it."""
-    columns = (*COLUMNS, "order_id", "total_cents")
-    with shop.history() as history:
-        found = history.each(columns, partial(overcharges_of, as_of=as_of))
-    return pl.concat([TABLES["overcharges"].empty(), *found])
+    derive = partial(derived_overcharges.overcharges, as_of=as_of)
+    plan = ByCart("overcharges", derived_overcharges.NEEDED, derive, horizon=timedelta(0))
+    return carried(shop, plan, as_of)

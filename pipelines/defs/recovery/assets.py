@@ -1,14 +1,14 @@
 """Recovery: the candidates, who was drawn into which arm, what became of them, and the campaign's lift."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import polars as pl
 
-from pipelines.defs.deriving import table
+from pipelines.by_cart import ByCart, kept
+from pipelines.defs.deriving import Derived, table
 from pipelines.defs.shop import Shop, Terms
-from pipelines.derive import recovery, recovery_outcomes
-from pipelines.derive.coupons import coupon_effects as effects_of
+from pipelines.derive import coupon_events, coupons, recovery, recovery_outcomes
 from pipelines.derive.histories import COLUMNS
 
 GROUP = "recovery"
@@ -54,7 +54,8 @@ def recovery_lift(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.DataFrame:
 
 
 @table("coupon_effects", group="coupons", deps=["events"])
-def coupon_effects(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
+def coupon_effects(shop: Shop, _terms: Terms, as_of: datetime) -> Derived:
     """What shoppers took out of their carts after each coupon had left, against two baselines."""
-    with shop.history() as history:
-        return effects_of(history.scan(COLUMNS), as_of)
+    plan = ByCart("coupons", COLUMNS, partial(coupon_events.coupon_rows, as_of=as_of), horizon=timedelta(0))
+    found = kept(shop, plan, as_of)
+    return Derived(coupons.effects_of(coupon_events.coupons_of(found.frame), as_of), found.told)

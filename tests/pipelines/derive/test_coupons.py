@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 
@@ -17,8 +18,8 @@ from cart_core.events import (
 )
 from cart_core.projector import fold
 from cart_core.schema import to_table
-from pipelines.derive.coupon_events import coupon_events
-from pipelines.derive.coupons import coupon_effects
+from pipelines.derive.coupon_events import ROWS, coupon_events, coupon_rows, coupons_of
+from pipelines.derive.coupons import coupon_effects, effects_of
 from pipelines.tables import TABLES, conformed
 from tests.builders import NOON, cart_id, envelope
 from tests.strategies import shops
@@ -155,3 +156,19 @@ def test_what_left_is_what_the_fold_lost(events: list[Envelope]) -> None:
                 lost_lines.append((cart_, each.version, line.quantity, value))
     assert sorted(happened.left.select("cart_id", "version", "reason").rows()) == lost_coupons
     assert sorted(happened.taken_out.select("cart_id", "version", "quantity", "value_cents").rows()) == lost_lines
+
+
+@settings(max_examples=40)
+@given(shops(max_carts=3))
+def test_what_happened_to_coupons_follows_from_each_cart_alone(events: list[Envelope]) -> None:
+    """What is told of all carts is what is told of one after the other, so that a part of them can be told anew."""
+    until = LATER + timedelta(days=99)
+    alone = [coupon_rows(to_table(e for e in events if e.cart_id == cart_), until) for cart_ in carts_of(events)]
+    whole = coupon_rows(to_table(events), until)
+    assert pl.concat([ROWS.to_frame(), *alone]).rows() == whole.sort("cart_id", maintain_order=True).rows()
+    assert effects_of(coupons_of(whole), until).equals(coupon_effects(to_table(events), until))
+
+
+def carts_of(events: list[Envelope]) -> list[str]:
+    """The carts of some events, ascending."""
+    return sorted({each.cart_id for each in events})

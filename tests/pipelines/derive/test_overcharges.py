@@ -100,6 +100,23 @@ def test_differences_are_the_folds(events: list[Envelope]) -> None:
     assert sorted(found.select("cart_id", "version", "charged_cents", "projected_cents").rows()) == sorted(expected)
 
 
+@settings(max_examples=40)
+@given(shops(max_carts=3))
+def test_overcharges_follow_from_each_cart_alone(events: list[Envelope]) -> None:
+    """The overcharges of all carts are those of one cart after the other, so that a part can be derived anew."""
+    carts = {each.cart_id for each in events}
+    alone = [overcharges(to_table(e for e in events if e.cart_id == cart)) for cart in carts]
+    whole = overcharges(to_table(events))
+    assert pl.concat([whole.clear(), *alone]).sort("cart_id", "version").equals(whole.sort("cart_id", "version"))
+
+
+@settings(max_examples=40)
+@given(shops(max_carts=3))
+def test_any_form_of_events_has_the_same_overcharges(events: list[Envelope]) -> None:
+    """A polars frame gives the rows that a pyarrow table gives."""
+    assert overcharges(pl.DataFrame(to_table(events))).equals(overcharges(to_table(events)))
+
+
 def test_the_simulated_overcharges_are_found() -> None:
     """Exactly the orders that the simulated shop got wrong are found, with both totals."""
     shop = Shop(carts=6_000, days=40, seed=3)
