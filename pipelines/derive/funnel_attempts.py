@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import combinations
-from typing import Literal, cast
+from itertools import combinations, pairwise
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from cart_core.projector.streaming import in_order
 from pipelines.derive.frames import Frame, collected, moment_column, moment_us, span_us
 from pipelines.derive.funnel_kernel import FOREVER, HEAD, NOT_FILLED, ORDERED, STRICT, UNORDERED, Ints, Plans, search
-from pipelines.derive.grouping import Grouped, group_codes, grouped
+from pipelines.derive.grouping import group_codes, grouped
 from pipelines.tables.contract import MOMENT, TableError
 
 Order = Literal["ordered", "strict", "unordered"]
@@ -22,6 +23,7 @@ Step = str | int
 
 WEEK = timedelta(days=7)
 MAX_OPTIONAL = 8
+SHARE_ROWS = 500_000
 _ORDERS = {"ordered": ORDERED, "strict": STRICT, "unordered": UNORDERED}
 
 
@@ -109,14 +111,54 @@ def attempts(
     at = frame["at"].to_physical().to_numpy()
     units = grouped(*group_codes(frame["unit"]), at, np.where(code < 0, len(names), code))
     kept = units if definition.order == "strict" else units.kept(code >= 0)
-    found = _search(definition, names, kept, at, code)
+    touched = Touched(kept.starts, at[kept.rows], code[kept.rows])
+    plans, totals = plans_of(definition, names), definition.count == "totals"
+    shares = in_order(lambda share: attempts_in(*share, plans, totals=totals), touched.shares())
+    found = np.concatenate([np.empty((0, HEAD + len(definition.steps)), np.int64), *shares])
     first_rows = units.rows[units.starts[found[:, 0]]]
     known = frame.select("unit", *([breakdown] if breakdown else [])).select(pl.all().gather(first_rows))
-    return known.with_columns(
-        pl.Series("depth", found[:, 1] + 1, dtype=pl.Int32),
-        *_times(found[:, HEAD:]),
-        _maturity(found[:, 3], definition.window, as_of),
-    )
+    return known.hstack(told(found, definition, as_of))
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Touches unit by unit: unit u has ``at[starts[u] : starts[u + 1]]``, ascending, and the codes of their steps."""
+
+    starts: Ints
+    at: Ints
+    code: Ints
+
+    def kept(self, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Touched:
+        """The same units, without the touches whose mask is false; a unit may be left with none."""
+        before = np.concatenate([[0], np.cumsum(mask)])
+        return Touched(before[self.starts], self.at[mask], self.code[mask])
+
+    def shares(self) -> Iterator[tuple[int, Touched]]:
+        """Runs of whole units, each with the number of its first, so that all cores have work."""
+        for first, last in runs(self.starts):
+            low, high = self.starts[first], self.starts[last]
+            yield first, Touched(self.starts[first : last + 1] - low, self.at[low:high], self.code[low:high])
+
+
+def runs(starts: Ints, rows: int = SHARE_ROWS) -> list[tuple[int, int]]:
+    """Units as runs [first, last) of some ``rows`` touches, or of one unit that has more."""
+    edges = np.searchsorted(starts, np.arange(0, int(starts[-1]), rows), side="right") - 1
+    firsts = np.unique(edges).tolist()
+    return list(pairwise([*firsts, len(starts) - 1])) if firsts else []
+
+
+def attempts_in(first: int, touched: Touched, plans: Plans, *, totals: bool) -> Ints:
+    """The attempts that count of units numbered from ``first``, as ``search`` gives them, without those left out."""
+    found = search(touched.starts, touched.at, touched.code, plans, totals=totals)
+    found = found[found[:, 2] == 1]
+    found[:, 0] += first
+    return found
+
+
+def told(found: Ints, definition: Funnel, as_of: datetime | None) -> pl.DataFrame:
+    """What ``search`` found as columns depth, at_0, at_1 ... and mature; see ``attempts``."""
+    depth = pl.Series("depth", found[:, 1] + 1, dtype=pl.Int32)
+    return pl.DataFrame([depth, *_times(found[:, HEAD:]), _maturity(found[:, 3], definition.window, as_of)])
 
 
 def _known(frame: pl.DataFrame, as_of: datetime | None) -> pl.DataFrame:
@@ -129,16 +171,8 @@ def _known(frame: pl.DataFrame, as_of: datetime | None) -> pl.DataFrame:
     return frame.filter(pl.col("at").to_physical() <= moment_us(as_of))
 
 
-def _search(definition: Funnel, names: list[str], units: Grouped, at: Ints, code: Ints) -> Ints:
-    if not len(units.rows):
-        return np.empty((0, HEAD + len(definition.steps)), np.int64)
-    totals = definition.count == "totals"
-    widest = int(np.diff(units.starts).max())
-    found = search(units.starts, at[units.rows], code[units.rows], _plans(definition, names), totals, widest)
-    return cast("Ints", found[found[:, 2] == 1])
-
-
-def _plans(definition: Funnel, names: list[str]) -> Plans:
+def plans_of(definition: Funnel, names: list[str]) -> Plans:
+    """Every way to fill the steps, for touches whose codes count into ``names``, which begin with those of steps."""
     count = len(definition.steps)
     optional = definition.optional_steps()
     skips = [set(some) for size in range(len(optional) + 1) for some in combinations(optional, size)]

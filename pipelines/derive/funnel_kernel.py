@@ -7,10 +7,13 @@ of two is one again, so pushing touches later until nothing is violated finds th
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from cart_core.compiling import compile_loop
+from cart_core.projector.compiled import compiled
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -39,7 +42,30 @@ class Plans(NamedTuple):
     window: int
 
 
-@njit(cache=True)
+class Desk(NamedTuple):
+    """Room to work on one unit: its times name by name and where each name's begin, where attempts may, and when."""
+
+    times: Ints
+    anchors: Ints
+    moments: Ints
+    bounds: Ints
+
+
+@compiled()
+def filled_with(row: Ints, value: int) -> None:
+    """Set every place of a row."""
+    for j in range(len(row)):
+        row[j] = value
+
+
+@compiled()
+def copied(row: Ints, other: Ints) -> None:
+    """Write a row over another."""
+    for j in range(len(row)):
+        other[j] = row[j]
+
+
+@compiled()
 def first_at_least(times: Ints, low: int, high: int, bound: int) -> int:
     """The first index in [low, high) whose time is at least the bound, or high."""
     while low < high:
@@ -51,13 +77,13 @@ def first_at_least(times: Ints, low: int, high: int, bound: int) -> int:
     return low
 
 
-@njit(cache=True)
+@compiled()
 def deadline(start: int, window: int) -> int:
     """The last moment of a window, which is included; without overflow."""
     return FOREVER if start > FOREVER - window else start + window
 
 
-@njit(cache=True)
+@compiled()
 def chase(unit: Any, plans: Any, plan: int, end: int, place: int, chosen: Ints) -> int:
     """Give each place after ``place`` its earliest touch; returns how many places are filled.
 
@@ -77,7 +103,7 @@ def chase(unit: Any, plans: Any, plan: int, end: int, place: int, chosen: Ints) 
     return int(plans.length[plan])
 
 
-@njit(cache=True)
+@compiled()
 def walk(unit: Any, plans: Any, plan: int, end: int, anchor: int, chain: Ints) -> int:
     """Strict: the touches that follow the anchor one by one, as long as each is the next place's."""
     _, _, sequence = unit
@@ -90,7 +116,7 @@ def walk(unit: Any, plans: Any, plan: int, end: int, anchor: int, chain: Ints) -
     return int(plans.length[plan])
 
 
-@njit(cache=True)
+@compiled()
 def insert(ascending: Ints, count: int, value: int) -> None:
     """Put a value among the first ``count``, which ascend."""
     place = count
@@ -100,7 +126,7 @@ def insert(ascending: Ints, count: int, value: int) -> None:
     ascending[place] = value
 
 
-@njit(cache=True)
+@compiled()
 def gather(unit: Any, plans: Any, end: int, start: int, chain: Ints) -> int:
     """Unordered: the times in [start, end] at which one more step of the plan was done."""
     times, bounds, _ = unit
@@ -119,7 +145,7 @@ def gather(unit: Any, plans: Any, end: int, start: int, chain: Ints) -> int:
     return count
 
 
-@njit(cache=True)
+@compiled()
 def intruder(unit: Any, exclusion: Ints, after: int, before: int) -> int:
     """The latest touch of the excluded name strictly between two times, or NOT_FILLED."""
     times, bounds, _ = unit
@@ -128,7 +154,7 @@ def intruder(unit: Any, exclusion: Ints, after: int, before: int) -> int:
     return int(times[at]) if at >= low and times[at] > after else int(NOT_FILLED)
 
 
-@njit(cache=True)
+@compiled()
 def place_of(plans: Any, plan: int, filled: int, step: int) -> int:
     """The place of a plan that fills a step, or -1 where it is not reached."""
     for j in range(filled):
@@ -137,7 +163,7 @@ def place_of(plans: Any, plan: int, filled: int, step: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled()
 def violated(unit: Any, plans: Any, plan: int, filled: int, end: int, chain: Ints) -> Any:
     """The place that a touch of an exclusion follows too closely, and that touch's time; (-1, 0) where none does."""
     for e in range(len(plans.exclude)):
@@ -152,7 +178,7 @@ def violated(unit: Any, plans: Any, plan: int, filled: int, end: int, chain: Int
     return -1, NOT_FILLED
 
 
-@njit(cache=True)
+@compiled()
 def make_clean(unit: Any, plans: Any, plan: int, filled: int, end: int, chosen: Ints, chain: Ints) -> bool:
     """Move touches of an ordered chain later until no exclusion is violated; false where that cannot be."""
     times, bounds, _ = unit
@@ -173,7 +199,7 @@ def make_clean(unit: Any, plans: Any, plan: int, filled: int, end: int, chosen: 
             return False
 
 
-@njit(cache=True)
+@compiled()
 def reach(unit: Any, plans: Any, plan: int, anchor: int, latest: int, chosen: Ints, chain: Ints) -> Any:
     """The earliest chain of one plan from one anchor: how many places it fills, and its last allowed moment."""
     times, _, sequence = unit
@@ -183,7 +209,7 @@ def reach(unit: Any, plans: Any, plan: int, anchor: int, latest: int, chosen: In
         return walk(unit, plans, plan, end, anchor, chain), end
     if plans.order == UNORDERED:
         return gather(unit, plans, end, start, chain), end
-    chosen[:] = 0
+    filled_with(chosen, 0)
     chosen[0] = anchor
     filled = chase(unit, plans, plan, end, 0, chosen)
     for j in range(filled):
@@ -191,7 +217,7 @@ def reach(unit: Any, plans: Any, plan: int, anchor: int, latest: int, chosen: In
     return filled, end
 
 
-@njit(cache=True)
+@compiled()
 def deepest(unit: Any, plans: Any, anchors: Ints, latest: int, scratch: Any) -> Any:
     """The deepest step that any anchor and plan reach, and the most places filled on the way to it."""
     chosen, chain, _ = scratch
@@ -208,7 +234,7 @@ def deepest(unit: Any, plans: Any, anchors: Ints, latest: int, scratch: Any) -> 
     return depth, filled
 
 
-@njit(cache=True)
+@compiled()
 def conversion(unit: Any, plans: Any, anchors: Ints, scratch: Any) -> int:
     """The first moment at which the last step is reached, or FOREVER."""
     chosen, chain, _ = scratch
@@ -223,7 +249,7 @@ def conversion(unit: Any, plans: Any, anchors: Ints, scratch: Any) -> int:
     return int(first)
 
 
-@njit(cache=True)
+@compiled()
 def earlier(chain: Ints, other: Ints, filled: int) -> bool:
     """Whether a chain ends before another; where both end at once, the place before decides, and so on."""
     for j in range(filled - 1, -1, -1):
@@ -232,7 +258,7 @@ def earlier(chain: Ints, other: Ints, filled: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@compiled()
 def settle(unit: Any, plans: Any, anchors: Ints, latest: int, target: Any, scratch: Any) -> int:
     """Leave in the scratch the chain that counts: the latest first touch that gets as deep as the target, and clean.
 
@@ -254,16 +280,16 @@ def settle(unit: Any, plans: Any, anchors: Ints, latest: int, target: Any, scrat
             else:
                 clean = violated(unit, plans, plan, filled, end, chain)[0] < 0
             if clean and (found < 0 or earlier(chain, best, filled)):
-                best[:] = chain
+                copied(chain, best)
                 found = plan
     return found
 
 
-@njit(cache=True)
+@compiled()
 def by_name(sequence: Any, times: Ints, bounds: Ints) -> None:
     """Sort a unit's touches into ``times`` name by name, in time order; touches of no name (-1) are left out."""
     at, code = sequence
-    bounds[:] = 0
+    filled_with(bounds, 0)
     for i in range(len(code)):
         if code[i] >= 0:
             bounds[code[i]] += 1
@@ -277,7 +303,7 @@ def by_name(sequence: Any, times: Ints, bounds: Ints) -> None:
             times[bounds[code[i]]] = at[i]
 
 
-@njit(cache=True)
+@compiled()
 def anchors_of(unit: Any, plans: Any, anchors: Ints, moments: Ints) -> int:
     """Write where an attempt can begin, in time order, and the times of these touches; returns how many there are.
 
@@ -299,7 +325,7 @@ def anchors_of(unit: Any, plans: Any, anchors: Ints, moments: Ints) -> int:
     return count
 
 
-@njit(cache=True)
+@compiled()
 def attempt(unit: Any, plans: Any, anchors: Ints, latest: int, scratch: Any, row: Ints) -> int:
     """Write one attempt into a row of ``search``; returns its last moment, or NOT_FILLED where no chain is clean."""
     target = deepest(unit, plans, anchors, latest, scratch)
@@ -315,34 +341,30 @@ def attempt(unit: Any, plans: Any, anchors: Ints, latest: int, scratch: Any, row
     return int(best[target[1] - 1])
 
 
-@njit(cache=True)
-def doubled(table: Any) -> Any:
-    """The same rows with room for as many again."""
-    larger = np.empty((2 * len(table), table.shape[1]), np.int64)
-    for i in range(len(table)):
-        for j in range(table.shape[1]):
-            larger[i, j] = table[i, j]
-    return larger
-
-
-@njit(cache=True)
-def search(starts: Ints, at: Ints, code: Ints, plans: Any, totals: bool, widest: int) -> Any:  # noqa: FBT001 - numba takes no keywords
+def search(starts: Ints, at: Ints, code: Ints, plans: Plans, *, totals: bool) -> Ints:
     """The attempts that count, unit by unit in time order: (unit, depth, clean, last anchor's time, times by step).
 
-    Unit u has the touches ``starts[u]`` to ``starts[u + 1]``, at most ``widest``, ascending by time. Without
-    ``totals`` a unit has one attempt at most. With it, an attempt takes in every anchor of one window, or up to its
-    conversion, and the next begins after its last moment.
+    Unit u has the touches ``starts[u]`` to ``starts[u + 1]``, ascending by time; a touch of no name has code -1.
+    Without ``totals`` a unit has one attempt at most. With it, an attempt takes in every anchor of one window, or up
+    to its conversion, and the next begins after its last moment. It runs without the interpreter lock.
     """
     steps = plans.steps.shape[1]
-    times, anchors, moments = np.empty(widest, np.int64), np.empty(widest, np.int64), np.empty(widest, np.int64)
-    bounds = np.empty(plans.names + 1, np.int64)
+    widest = int(np.diff(starts).max(initial=0))
+    rows = len(at) if totals else len(starts) - 1
+    table = np.empty((rows, HEAD + steps), np.int64)
+    desk = Desk(*(np.empty(widest, np.int64) for _ in range(3)), np.empty(plans.names + 1, np.int64))
     scratch = (np.zeros(steps, np.int64), np.zeros(steps, np.int64), np.zeros(steps, np.int64))
-    table = np.empty((len(starts), HEAD + steps), np.int64)
+    return table[: _search(starts, at, code, plans, totals, desk, scratch, table)]
+
+
+@partial(compile_loop, _nrt=False)  # its reference counts made this search five times slower
+def _search(starts: Ints, at: Ints, code: Ints, plans: Any, totals: bool, desk: Any, scratch: Any, table: Ints) -> int:  # noqa: FBT001 - numba takes no keywords
     rows = 0
     for u in range(len(starts) - 1):
         sequence = (at[starts[u] : starts[u + 1]], code[starts[u] : starts[u + 1]])
-        by_name(sequence, times, bounds)
-        unit = (times, bounds, sequence)
+        by_name(sequence, desk.times, desk.bounds)
+        unit = (desk.times, desk.bounds, sequence)
+        anchors, moments = desk.anchors, desk.moments
         count = anchors_of(unit, plans, anchors, moments)
         begin = 0
         while begin < count:
@@ -353,11 +375,9 @@ def search(starts: Ints, at: Ints, code: Ints, plans: Any, totals: bool, widest:
                 latest = conversion(unit, plans, anchors[begin:end], scratch)
                 stop = min(latest, period)
             end = first_at_least(moments, begin, count, deadline(stop, 1))
-            if rows == len(table):
-                table = doubled(table)
             row = table[rows]
             row[0], row[3] = u, moments[end - 1]
             last = attempt(unit, plans, anchors[begin:end], latest, scratch, row)
             begin = first_at_least(moments, end, count, deadline(max(stop, last), 1))
             rows += 1
-    return table[:rows]
+    return rows
