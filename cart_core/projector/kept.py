@@ -127,7 +127,7 @@ def refresh(
     with generations.alone(home):
         before = generations.watermark_of(home / "current")
         position = _position(source.position(), until, None if backwards else before)
-        mark = Watermark(position, _event_id(source, position), source.forgotten(), part_positions)
+        mark = Watermark(position, event_id(source, position), source.forgotten(), part_positions)
         if before is None or not _goes_on(source, before, mark):
             done = _rebuilt(source, home, mark, rebuild or rebuilt_here)
         elif before == mark:
@@ -151,7 +151,7 @@ def _goes_on(source: Source, before: Watermark, mark: Watermark) -> bool:
         return False
     if mark.position - before.position > MOSTLY_NEW * mark.position:
         return False
-    return _event_id(source, before.position) == before.last_event_id
+    return event_id(source, before.position) == before.last_event_id
 
 
 def _rebuilt(source: Source, home: Path, mark: Watermark, rebuild: Rebuild) -> Refreshed:
@@ -275,7 +275,8 @@ def _places(kept: Array, wanted: Array) -> Array:
     return found
 
 
-def _event_id(source: Source, position: int) -> str:
+def event_id(source: Source, position: int) -> str:
+    """The id of the event at a position, in hex; none at 0."""
     if position == 0:
         return ""
     return str(source.scan(after=position - 1, until=position, columns=["event_id"]).collect()["event_id"][0].hex())

@@ -37,7 +37,7 @@ def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...
     if standing is not None:
         return {"carts": standing.carts, "lines": standing.lines}
     moment = replace(moment, until=until)
-    folder = home / _name(moment, state.generation)
+    folder = home / _name(moment, state.generation, kept.event_id(store, until))
     if not folder.exists():
         _fold(store, folder, moment)
         _drop_old(home)
@@ -51,10 +51,11 @@ def _standing(store: CartStore, folder: Path, until: int) -> kept.Kept | None:
     return standing if standing is not None and standing.position == until else None
 
 
-def _name(moment: Moment, generation: int) -> str:
+def _name(moment: Moment, generation: int, last_event_id: str) -> str:
+    """Under its last event, as an earlier catalog that was put back may give the position to another one."""
     bounds = {"at": moment.at, "known": moment.known_at}
     told = (f"{name}{rules.to_micros(bound)}" for name, bound in bounds.items() if bound is not None)
-    return "-".join((str(moment.until), str(generation), *told))
+    return "-".join((str(moment.until), str(generation), last_event_id, *told))
 
 
 def _fold(store: CartStore, folder: Path, moment: Moment) -> None:
