@@ -150,9 +150,9 @@ def runs(starts: Ints, rows: int = SHARE_ROWS) -> list[tuple[int, int]]:
 def attempts_in(first: int, touched: Touched, plans: Plans, *, totals: bool) -> Ints:
     """The attempts that count of units numbered from ``first``, as ``search`` gives them, without those left out."""
     found = search(touched.starts, touched.at, touched.code, plans, totals=totals)
-    found = found[found[:, 2] == 1]
-    found[:, 0] += first
-    return found
+    clean: Ints = found[found[:, 2] == 1]
+    clean[:, 0] += first
+    return clean
 
 
 def told(found: Ints, definition: Funnel, as_of: datetime | None) -> pl.DataFrame:

@@ -352,7 +352,8 @@ def search(starts: Ints, at: Ints, code: Ints, plans: Plans, *, totals: bool) ->
     widest = int(np.diff(starts).max(initial=0))
     rows = len(at) if totals else len(starts) - 1
     table = np.empty((rows, HEAD + steps), np.int64)
-    desk = Desk(*(np.empty(widest, np.int64) for _ in range(3)), np.empty(plans.names + 1, np.int64))
+    times, anchors, moments = np.empty((3, widest), np.int64)
+    desk = Desk(times, anchors, moments, np.empty(plans.names + 1, np.int64))
     scratch = (np.zeros(steps, np.int64), np.zeros(steps, np.int64), np.zeros(steps, np.int64))
     return table[: _search(starts, at, code, plans, totals, desk, scratch, table)]
 

@@ -15,6 +15,7 @@ from pipelines.tables.contract import MOMENT, TEXT, ids_as_text
 
 VIEW, ADD, CHECKOUT, PURCHASE = "view", "add", "checkout", "purchase"
 STEP_OF = {"ItemAdded": ADD, "CheckoutStarted": CHECKOUT, "CheckoutCompleted": PURCHASE}
+EVENT_OF = {step: kind for kind, step in STEP_OF.items()}
 TOUCHES = {"unit": TEXT, "at": MOMENT, "step": TEXT}
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cart_core.events import CheckoutCompleted, CheckoutStarted, Envelope, ItemAdded, QuantityChanged
 from cart_core.schema import to_table
-from pipelines.derive.shop_funnels import funnel_daily, funnel_steps, funnel_times, product_funnel, user_depths
+from pipelines.derive.product_funnels import product_funnel
+from pipelines.derive.shop_funnels import funnel_daily, funnel_steps, funnel_times, user_depths
 from pipelines.derive.touches import bought_lines
 from pipelines.tables import INPUTS, TABLES, conformed
 from tests.builders import NOON, cart_id, envelope
