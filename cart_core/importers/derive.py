@@ -189,7 +189,7 @@ class _Work:
         """Give a line another quantity, and the act's price where it has one."""
         product, price, basket = self._product[place], self._price[place], self._opened()
         priced = price is not None and price != line.price_cents
-        if priced and self._currency[place] != line.currency:
+        if price is not None and self._currency[place] != line.currency:
             self._refuse("other_currency", self._currency[place])
         elif quantity > rules.INT32_MAX:
             self._refuse("too_many", quantity)

@@ -18,6 +18,8 @@ from cart_core.importers.lines import Lines, read_lines
 from cart_core.importers.set_aside import SetAside
 from cart_core.importers.sources import ActBatch, Options
 
+INT64_DIGITS = 19
+
 
 class Unusable(Exception):
     """A row that tells nothing of use: the reason, and what is wrong."""
@@ -83,12 +85,20 @@ def text(value: object, name: str, reason: str = "missing_field") -> str:
 
 def quantity(value: object, name: str) -> int:
     """A quantity, also as text; 1 where there is none. Raises Unusable where it is no whole number above 0."""
-    value = 1 if value is None else value
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-    number = int(number) if isinstance(number, Decimal) and number == number.to_integral_value() else number
-    if not rules.QUANTITY.allows(number):
+    number = whole(1 if value is None else value)
+    if number is None or not rules.QUANTITY.allows(number):
         raise Unusable("bad_quantity", name, value, rules.QUANTITY.wording)
-    return int(number)  # type: ignore[call-overload, no-any-return]
+    return number
+
+
+def whole(value: object) -> int | None:
+    """A whole number, also as text or with decimals that are 0; None for anything else, or for more than 64 bits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= INT64_DIGITS:
+        value = int(value)
+    if isinstance(value, Decimal) and value.adjusted() < INT64_DIGITS and value == value.to_integral_value():
+        value = int(value)
+    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= rules.INT64_MAX
+    return int(value) if fits else None  # type: ignore[call-overload]
 
 
 def price_cents(value: object, name: str, code: str) -> int:

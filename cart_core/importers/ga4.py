@@ -17,6 +17,8 @@ from cart_core.importers.sources import ActBatch, Options
 EVENTS = ("view_item", "add_to_cart", "remove_from_cart", "begin_checkout", "purchase")
 ITEM_ACTS = {"view_item": acts.VIEW, "add_to_cart": acts.ADD, "remove_from_cart": acts.REMOVE}
 IDENTITY = ("user_pseudo_id", "event_timestamp", "event_name", "event_bundle_sequence_id", "batch_event_index", "items")
+EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
+TIME_RULE = "microseconds since 1970, in the years 1 to 9999"
 VALUES = ("string_value", "int_value", "double_value", "float_value")
 
 
@@ -34,7 +36,7 @@ def tell(document: dict[str, Any], options: Options) -> Told:
     visitor = documents.first(document, "user_pseudo_id", "user_id")
     user_id = documents.text(documents.first(document, "user_id", "user_pseudo_id"), "user_pseudo_id", "bad_user")
     visit = parameters.get("ga_session_id")
-    session = None if visit is None else f"{visitor}.{documents.text(visit, 'ga_session_id', 'bad_value')}"
+    session = None if visit is None else _session(visitor, visit)
     if options.cart_key == "session" and session is None and name != "view_item":
         raise Unusable("no_session", "ga_session_id", None, "the number of a session")
     return Told(
@@ -47,12 +49,18 @@ def tell(document: dict[str, Any], options: Options) -> Told:
     )
 
 
+def _session(visitor: object, visit: object) -> str:
+    told = documents.text(visitor, "user_pseudo_id", "bad_user"), documents.text(visit, "ga_session_id", "bad_value")
+    return documents.text(".".join(told), "ga_session_id", "bad_value")
+
+
 def _acts(name: str, document: dict[str, Any], parameters: dict[str, Any], options: Options) -> list[dict[str, Any]]:
     code = documents.currency(parameters.get("currency"), options)
     if name == "begin_checkout":
         return [{"act": acts.CHECKOUT}]
     if name == "purchase":
-        order = documents.first(document.get("ecommerce") or {}, "transaction_id") or parameters.get("transaction_id")
+        told = documents.field(document, "ecommerce", "transaction_id")
+        order = parameters.get("transaction_id") if told in (None, "") else told
         revenue = documents.field(document, "ecommerce", "purchase_revenue")
         total = documents.total_cents(parameters.get("value") if revenue is None else revenue, "purchase_revenue", code)
         order_id = documents.text(order, "transaction_id", "bad_value")
@@ -90,8 +98,7 @@ def _parameters(listed: object) -> dict[str, Any]:
 
 def _micros(value: object) -> int:
     """The export's time: microseconds since 1970, as a number or as text."""
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-    if not isinstance(number, int) or isinstance(number, bool):
-        reason = "missing_field" if value is None else "bad_time"
-        raise Unusable(reason, "event_timestamp", value, "microseconds since 1970")
+    number = documents.whole(value)
+    if number is None or not EARLIEST_US <= number <= LATEST_US:
+        raise Unusable("missing_field" if value is None else "bad_time", "event_timestamp", value, TIME_RULE)
     return number

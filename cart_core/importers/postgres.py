@@ -38,7 +38,7 @@ NEEDED = ("cart_id", "user_id", "version", "payload", "timestamp")
 Types = dict[str, tuple[str, str]]
 """For each column of COLUMNS that the table has, its name there and its type."""
 
-CARTS = "SELECT {cart_id}::text, max({version})::int FROM {table} GROUP BY 1"
+CARTS = "SELECT {cart_id}::text, max({version})::bigint FROM {table} GROUP BY 1"
 ROWS = """
     SELECT {version}::bigint, jsonb_strip_nulls(jsonb_build_object(
         'eventId', {event_id},
@@ -49,7 +49,7 @@ ROWS = """
         'event', {event},
         'metadata', {metadata}
     ))::text
-    FROM {table} JOIN unnest(%s::text[], %s::int[]) AS behind (cart, head) ON {cart_id}::text = behind.cart
+    FROM {table} JOIN unnest(%s::text[], %s::bigint[]) AS behind (cart, head) ON {cart_id}::text = behind.cart
     WHERE {version} > behind.head
     ORDER BY {cart_id}, {version}
 """

@@ -73,7 +73,7 @@ def _state(kind: str, body: dict[str, Any], options: Options) -> list[dict[str, 
         raise Unusable("missing_field", "line_items", listed, "a list of objects")
     lines: dict[str, dict[str, Any]] = {}
     for each in listed:
-        line = _line(each, code)
+        line = _line(each, code, options)
         if line is not None:
             known = lines.setdefault(line["product_id"], line | {"quantity": 0})
             known["quantity"] += line["quantity"]
@@ -85,10 +85,11 @@ def _state(kind: str, body: dict[str, Any], options: Options) -> list[dict[str, 
     return [*told, *coupons, {"act": acts.KEEP_COUPONS, "products": codes}, {"act": acts.CHECKOUT}]
 
 
-def _line(line: dict[str, Any], code: str) -> dict[str, Any] | None:
+def _line(line: dict[str, Any], code: str, options: Options) -> dict[str, Any] | None:
     """A line of a cart; None for one without a price."""
     product = documents.text(documents.first(line, "variant_id", "product_id", "sku"), "variant_id", "bad_value")
-    code = documents.field(line, "price_set", "shop_money", "currency_code") or code
+    told = documents.field(line, "price_set", "shop_money", "currency_code")
+    code = code if told in (None, "") else documents.currency(told, options)
     if money.minor_units(line.get("price"), code) == 0:
         return None
     title = documents.first(line, "title", "presentment_title") or product

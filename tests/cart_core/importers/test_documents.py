@@ -119,6 +119,37 @@ def test_a_call_that_makes_no_event_is_set_aside_by_name(shop, call, reason):
     assert shop.take("segment", call)["set_aside"] == {reason: 1}
 
 
+@pytest.mark.parametrize("price", [2.9, 3.1], ids=["same number", "another number"])
+def test_units_in_another_currency_are_no_more_of_the_same(shop, price):
+    """A product that is in the cart for euros cannot be added for dollars, though the number be the same."""
+    calls = [segment(1, "Product Added", **PENCIL), segment(2, "Product Added", **PENCIL | {"price": price})]
+    calls[1]["properties"]["currency"] = "USD"
+    assert shop.take("segment", *calls)["set_aside"] == {"other_currency": 1}
+    assert shop.carts("a1") == [[("ItemAdded", "p", "Pencil", 1, 290, "EUR")]]
+
+
+def test_more_units_than_a_line_can_hold_are_set_aside(shop):
+    """Quantities that would add up beyond 32 bits leave the cart as it was."""
+    calls = [segment(second, "Product Added", **PENCIL, quantity=2**31 - 1) for second in (1, 2)]
+    assert shop.take("segment", *calls)["set_aside"] == {"too_many": 1}
+    assert shop.carts("a1") == [[("ItemAdded", "p", "Pencil", 2**31 - 1, 290, "EUR")]]
+
+
+def test_an_emptied_cart_and_an_order_from_it_are_told_as_they_were(shop):
+    """A state without lines takes out all; an order without a state of its cart before it is set aside by name."""
+    report = shop.take("shopify", state(0, line(1), line(2)), state(1), order(2, total="0.00"))
+    assert report["set_aside"] == {}
+    assert shop.carts("guest-c1")[0][2:] == [("ItemRemoved", "1"), ("ItemRemoved", "2"), ("CheckoutCompleted", "1", 0)]
+
+
+@pytest.mark.parametrize("total", ["-2.90", "1e99", None], ids=["refund", "too much", "none"])
+def test_an_order_that_charges_no_amount_is_set_aside(shop, total):
+    """A refund written as an order, an amount beyond 64 bits and no amount complete no cart."""
+    report = shop.take("shopify", state(0, line(1)), order(1, total=total))
+    assert list(report["set_aside"]) == ["missing_field" if total is None else "bad_price"]
+    assert len(shop.carts("guest-c1")[0]) == 1
+
+
 def ga4(second, name, *items, session=7, **parameters):
     """An exported event, ``second`` seconds after the year began."""
     told = [{"key": "ga_session_id", "value": {"int_value": str(session)}}]
