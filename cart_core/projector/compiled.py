@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import types
 
-from cart_core.compiling import Function, compile_loop
+from cart_core.compiling import Function, compile_loop, compile_part
 
 
 def compiled(*arguments: Any) -> Callable[[Function], Function]:
@@ -19,7 +19,9 @@ def compiled(*arguments: Any) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         # Without numba's reference counts (_nrt) an array is a pointer: they made this fold five times slower.
-        return compile_loop(function, arguments or None, _nrt=False, forceinline=not arguments)
+        if arguments:
+            return compile_loop(function, arguments, _nrt=False, no_cfunc_wrapper=True)
+        return compile_part(function, _nrt=False, forceinline=True)
 
     return decorate
 

@@ -50,6 +50,8 @@ HASH_START = np.uint64(14695981039346656037)
 HASH_STEP = np.uint64(1099511628211)
 HALF = np.uint64(32)
 UNIT_STEPS = 100 * PERCENT_STEPS
+START = np.int64(0)
+"""A number of which the compiler knows no more than its type: for a plain 0 it would compile what is called twice."""
 
 
 class Texts(NamedTuple):
@@ -397,7 +399,7 @@ def fold_runs(columns: Columns, order: Array, begins: Array, ends: Array, desk: 
     Lines are told by (added_us, product), coupons as applied, as far as there is room for them. Returns how many lines
     and coupons there are.
     """
-    lines, coupons, mask, done = 0, 0, 0, 0
+    lines, coupons, mask, done = START, START, START, START
     for run in range(len(begins)):
         if run == 0 or begins[run] != begins[run - 1]:
             _clear(desk, mask)
