@@ -42,22 +42,38 @@ def verdict(row: Mapping[str, Any], circumstances: Circumstances) -> str:
     told = _guarded(row, circumstances) if circumstances.guardrail is not None else _effect(row, circumstances)
     if min(row["control_users"], row["treatment_users"]) < FEW_USERS:
         told += f" Fewer than {FEW_USERS} users in an arm: the interval is rough."
-    return told if circumstances.mature else f"{told} Not final: some users' time to act is not over."
+    if circumstances.mature:
+        return told
+    return f"{told} Not final: some users' time to act is not over.{_early(row, circumstances)}"
 
 
 def _effect(row: Mapping[str, Any], circumstances: Circumstances) -> str:
     before, after = (_value(row[name], circumstances.unit) for name in ("control_value", "treatment_value"))
     values = f"{before} in control, {after} in {row['arm']}"
-    if row["p_corrected"] is not None and row["p_corrected"] < circumstances.alpha:
+    if _shown(row, circumstances.alpha):
         direction = "higher" if row["effect_abs"] > 0 else "lower"
         return (
-            f"{row['metric']} was {direction}: {values}; {_interval(row, circumstances.alpha)}; "
+            f"{row['metric']} was {direction}: {values}; {_interval(row, circumstances)}; "
             f"p = {_rough(row['p_corrected'])} after correction."
         )
     return (
-        f"No difference shown in {row['metric']}: {values}; {_interval(row, circumstances.alpha)}."
+        f"No difference shown in {row['metric']}: {values}; {_interval(row, circumstances)}."
         f"{_uncorrected(row, circumstances.alpha)}{_blind(row)}"
     )
+
+
+def _shown(row: Mapping[str, Any], alpha: float) -> bool:
+    return row["p_corrected"] is not None and row["p_corrected"] < alpha
+
+
+def _early(row: Mapping[str, Any], circumstances: Circumstances) -> str:
+    """That an effect found early would not stand for somebody who looks every day, where it would not."""
+    always_p = row["always_p"]
+    if circumstances.guardrail is not None or not _shown(row, circumstances.alpha) or always_p is None:
+        return ""
+    if always_p < circumstances.alpha:
+        return ""
+    return f" Whoever looks again and again cannot tell it from chance yet (p = {_rough(always_p)} at every look)."
 
 
 def _uncorrected(row: Mapping[str, Any], alpha: float) -> str:
@@ -86,16 +102,30 @@ def _guarded(row: Mapping[str, Any], circumstances: Circumstances) -> str:
         held = f"Guardrail broken: {row['metric']} is {guardrail.worse} by more than {margin}"
     else:
         held = f"Guardrail undecided: {row['metric']} may or may not be {guardrail.worse} by {margin}"
-    return f"{held}; {_interval(row, circumstances.alpha)}."
+    return f"{held}; {_relative(row, circumstances)}."
 
 
-def _interval(row: Mapping[str, Any], alpha: float) -> str:
-    level = f"{PERCENT * (1 - alpha):g} % interval"
-    if row["rel_low"] is None:
-        low, high = (_signed(row[name]) for name in ("abs_low", "abs_high"))
-        return f"difference {_signed(row['effect_abs'])} ({level} {low} to {high})"
+def _interval(row: Mapping[str, Any], circumstances: Circumstances) -> str:
+    """The relative effect with its interval; the difference where there is none, or where only one of both has 0."""
+    if row["rel_low"] is None or _sides(row, "rel") != _sides(row, "abs"):
+        low, high = (_difference(row[name], circumstances.unit) for name in ("abs_low", "abs_high"))
+        return (
+            f"difference {_difference(row['effect_abs'], circumstances.unit)} ({_level(circumstances)} {low} to {high})"
+        )
+    return _relative(row, circumstances)
+
+
+def _relative(row: Mapping[str, Any], circumstances: Circumstances) -> str:
     low, high = (_percent(row[name], signed=True) for name in ("rel_low", "rel_high"))
-    return f"{_percent(row['effect_rel'], signed=True)} ({level} {low} to {high})"
+    return f"{_percent(row['effect_rel'], signed=True)} ({_level(circumstances)} {low} to {high})"
+
+
+def _level(circumstances: Circumstances) -> str:
+    return f"{PERCENT * (1 - circumstances.alpha):g} % interval"
+
+
+def _sides(row: Mapping[str, Any], kind: str) -> tuple[bool, bool]:
+    return row[f"{kind}_low"] > 0, row[f"{kind}_high"] < 0
 
 
 def _value(value: float, unit: str) -> str:
@@ -104,8 +134,8 @@ def _value(value: float, unit: str) -> str:
     return f"{PERCENT * value:.3g} %" if unit == "share" else f"{value:.4g}"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3g}"
+def _difference(value: float, unit: str) -> str:
+    return f"{value / CENTS:+.2f}" if unit == "cents" else f"{value:+.3g}"
 
 
 def _percent(value: float, *, signed: bool = False) -> str:

@@ -20,6 +20,7 @@ ROW = {
     "control_users": 5_000,
     "treatment_users": 5_000,
     "detectable_rel": 0.12,
+    "always_p": 0.01,
 }
 
 
@@ -33,7 +34,7 @@ def test_a_proved_effect_is_told_with_its_interval():
 
 def test_what_is_not_shown_is_not_called_equal():
     """Without a corrected p-value below alpha no difference is claimed, nor its absence, and blindness is admitted."""
-    told = verdict(ROW | {"p_value": 0.2, "p_corrected": 0.6, "rel_low": -0.05}, FINAL)
+    told = verdict(ROW | {"p_value": 0.2, "p_corrected": 0.6, "abs_low": -0.006, "rel_low": -0.05}, FINAL)
     assert told == (
         "No difference shown in conversion: 12 % in control, 13.2 % in treatment; +10 % "
         "(95 % interval -5.0 % to +17 %). An effect smaller than 12 % would often be missed with so many users."
@@ -57,6 +58,28 @@ def test_a_wrong_split_voids_everything():
 def test_an_immature_result_says_so():
     """While a user's window is open the verdict ends with it."""
     assert verdict(ROW, Circumstances(mature=False)).endswith("Not final: some users' time to act is not over.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "mature", "warned"),
+    [
+        ({"always_p": 0.3}, False, True),
+        ({"always_p": 0.3}, True, False),
+        ({"always_p": 0.01}, False, False),
+        ({"always_p": 0.3, "p_corrected": 0.2}, False, False),
+    ],
+)
+def test_an_early_effect_that_looking_often_could_have_made_is_called_so(changed, mature, warned):
+    """While users' windows are open an effect that is not valid at every look is not told without saying so."""
+    told = verdict(ROW | changed, Circumstances(mature=mature))
+    assert ("cannot tell it from chance yet (p = 0.3 at every look)" in told) == warned
+
+
+def test_the_interval_shown_never_contradicts_what_is_claimed():
+    """Where the relative interval has 0 in it and the difference's has not, the difference is shown, in its unit."""
+    row = ROW | {"metric": "revenue_per_user", "rel_low": -0.001, "effect_abs": 317, "abs_low": 4, "abs_high": 630}
+    told = verdict(row, Circumstances(mature=True, unit="cents"))
+    assert "difference +3.17 (95 % interval +0.04 to +6.30)" in told
 
 
 def test_nothing_known_is_nothing_said():
