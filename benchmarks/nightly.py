@@ -1,9 +1,9 @@
 """The nightly run: every table of a shop after a day's events came in, and what each table read and wrote.
 
 Run ``python benchmarks/nightly.py [EVENTS ...] [--new N] [--keep FOLDER]`` (default 1000000, with 100000 new ones). A
-simulated shop of that size is imported and derived once; then the new events are imported and everything is derived
-again, as the nightly job does: that second run is timed, without the import. ``--keep FOLDER`` keeps the shop as it
-stands before that night under FOLDER, and takes it from there the next time.
+simulated shop of that size is imported, its silent carts are told so, and it is derived once; then the new events are
+imported and everything is derived again, as the nightly job does: that second run is timed, without the import.
+``--keep FOLDER`` keeps the shop as it stands before that night under FOLDER, and takes it from there the next time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from cart_core.ingest import import_files
 from cart_core.simulator import simulate
 from cart_core.store import CartStore
 from pipelines.commands import demo
+from pipelines.defs.abandonment.announcing import announce
 from pipelines.defs.in_process import Refreshed, refresh
 
 EVENTS_PER_CART = 6.6
@@ -61,6 +62,7 @@ def before_the_night(folder: Path, events: int, new: int) -> None:
     with CartStore.open(home) as store:
         import_files(store, "parquet", [folder / "history.parquet"])
         demo.hand_in_shop(home, folder / "shop")
+        announce(store, end - timedelta(days=2), timedelta(hours=1))
     first, _ = timed(home, end - timedelta(days=1))
     with CartStore.open(home) as store:
         pq.write_table(onwards(store, pq.read_table(folder / "new.parquet")), folder / "new.parquet")

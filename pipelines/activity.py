@@ -16,7 +16,7 @@ from cart_core import schema
 from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
 from pipelines import files
-from pipelines.shop import History
+from pipelines.shop import History, ids_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -86,12 +86,8 @@ def _together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     whole = pl.concat(parts)
     if len(parts) > 1:
         whole = whole.group_by("cart_id").agg(**AGAIN)
-    return whole[schema.key_order(_id_bytes(whole))]
+    return whole[schema.key_order(ids_of(whole["cart_id"]))]
 
 
 def _activity(frame: pl.DataFrame) -> Activity:
-    return Activity(_id_bytes(frame), frame["latest_us"].to_numpy(), frame["last_position"].to_numpy())
-
-
-def _id_bytes(frame: pl.DataFrame) -> Array:
-    return schema.id_bytes(frame["cart_id"].to_arrow().cast(pa.binary(16)))
+    return Activity(ids_of(frame["cart_id"]), frame["latest_us"].to_numpy(), frame["last_position"].to_numpy())

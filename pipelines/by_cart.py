@@ -41,7 +41,7 @@ from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
 from pipelines import files
 from pipelines.activity import brought_up
-from pipelines.shop import History, ShopFolder
+from pipelines.shop import History, ShopFolder, ids_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -103,15 +103,16 @@ def carried_on(shop: ShopFolder, plan: ByCart, as_of: datetime) -> Carried:
     return _carried(shop, plan, as_of, shop.notes(plan.name) if shop.has_table(plan.name) else None, standing)
 
 
-def kept(shop: ShopFolder, plan: ByCart, as_of: datetime) -> Carried:
+def kept(shop: ShopFolder, plan: ByCart, as_of: datetime, *, anew: bool = False) -> Carried:
     """A table that is no table of its own as of a moment, from how it was kept last; it is kept for the next time.
 
-    It stands in ``cache/by_cart`` of the shop's folder, is replaced in one step, and may be removed at any time.
+    It stands in ``cache/by_cart`` of the shop's folder, is replaced in one step, and may be removed at any time. All
+    carts are derived where ``anew`` asks for it.
     """
     path = shop.folder / FOLDER / f"{plan.name}.parquet"
     notes: dict[str, str] | None = None
     with suppress(StoreNotFound):
-        notes = files.notes_of(path)
+        notes = None if anew else files.notes_of(path)
     done = _carried(shop, plan, as_of, notes, partial(pl.read_parquet, path))
     if notes != done.notes:
         files.keep(path, done.frame, done.notes)
@@ -140,13 +141,14 @@ def _carried(
         ids = activity.ids[stale]
         fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
     held = standing()
-    held = held.filter(~_among(_ids(held), ids))
+    held = held.filter(~_among(ids_of(held["cart_id"]), ids))
     return Carried(_in_order(plan, [held, fresh]), fresh, len(activity.ids), len(ids), held.height, None, now)
 
 
 def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:
     position = history.position()
-    basis = {"terms": dict(plan.terms), "horizon": str(plan.horizon), "columns": list(plan.columns), "code": code()}
+    basis = {"terms": dict(plan.terms), "horizon": str(plan.horizon), "columns": list(plan.columns)}
+    basis |= {"code": code(), "derive": _source(plan.derive)}
     return {
         "as_of": rules.format_time(as_of),
         "position": str(position),
@@ -180,20 +182,19 @@ def code() -> str:
     return found.hexdigest()
 
 
+def _source(derive: Callable[..., Any]) -> str:
+    """The text of the module that a function stands in."""
+    while isinstance(derive, partial):
+        derive = derive.func
+    return Path(derive.__code__.co_filename).read_text("utf-8")
+
+
 def _in_order(plan: ByCart, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     whole = pl.concat(parts)
     if plan.sort:
         return whole.sort(plan.sort)
-    order = schema.key_order(_ids(whole))
+    order = schema.key_order(ids_of(whole["cart_id"]))
     return whole if (order[1:] > order[:-1]).all() else whole[order]
-
-
-def _ids(frame: pl.DataFrame) -> Array:
-    """The cart of each row as (n, 16) bytes."""
-    column = frame["cart_id"]
-    if column.dtype == pl.String:
-        column = column.str.replace_all("-", "", literal=True).str.decode("hex")
-    return schema.id_bytes(column.to_arrow().cast(pa.binary(16)))
 
 
 def _among(ids: Array, wanted: Array) -> Array:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -63,24 +62,30 @@ class History:
         found = self.store.scan(after=position - 1, until=position, columns=["event_id"]).collect()
         return str(found["event_id"][0].hex())
 
-    def batches(self, columns: Sequence[str], after: int = 0) -> Iterator[pa.Table]:
-        """Events after a position, in tables that hold whole carts, versions ascending inside a cart."""
-        return self.store.batches(columns, after=after, until=self.until)
+    def batches(self, columns: Sequence[str], after: int = 0, encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """Events after a position, in tables that hold whole carts, versions ascending inside a cart.
 
-    def each(self, columns: Sequence[str], derive: Callable[[pa.Table], Derived]) -> list[Derived]:
+        Columns that are ``encoded`` may come as dictionaries.
+        """
+        return self.store.batches(columns, after=after, until=self.until, encoded=encoded)
+
+    def each(
+        self, columns: Sequence[str], derive: Callable[[pa.Table], Derived], encoded: Sequence[str] = ()
+    ) -> list[Derived]:
         """What a function gives for every table of ``batches``, in order; on all cores, a few tables in memory."""
-        return list(in_order(derive, self.batches(columns)))
+        return list(in_order(derive, self.batches(columns, encoded=encoded)))
 
     def scan(self, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Events in order of position."""
         return self.store.scan(until=self.until, columns=columns)
 
     def of(self, ids: Ids, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """The events of some carts, given as (n, 16) bytes in order of their keys, in tables as ``batches`` gives.
+        """The events of some carts, given as (n, 16) bytes each, in tables as ``batches`` gives.
 
         A few are looked up by index, many are picked out of all events. A cart with the key of one of them may come
         along.
         """
+        ids = schema.distinct(ids)
         if not len(ids):
             yield self.none(columns).collect().to_arrow()
         elif len(ids) <= FEW_CARTS:
@@ -91,8 +96,7 @@ class History:
 
     def of_carts(self, carts: pl.Series) -> pa.Table:
         """The events of some carts, given their ids as text, by position."""
-        ids = np.frombuffer(b"".join(UUID(each).bytes for each in carts), np.uint8).reshape(-1, 16)
-        return self._read(ids)
+        return self._read(ids_of(carts))
 
     def _read(self, ids: Ids) -> pa.Table:
         column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])
@@ -109,6 +113,13 @@ def _of_keys(events: pa.Table, wanted: Ids, columns: Sequence[str]) -> pa.Table:
     keys = schema.cart_keys(schema.id_bytes(events["cart_id"]))
     places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
     return events.select(columns).filter(pa.array(wanted[places] == keys))
+
+
+def ids_of(carts: pl.Series) -> Ids:
+    """Cart ids, as text or 16 bytes, as an array of (n, 16) bytes."""
+    if carts.dtype == pl.String:
+        carts = carts.str.replace_all("-", "", literal=True).str.decode("hex")
+    return schema.id_bytes(carts.to_arrow().cast(pa.binary(16)))
 
 
 class ShopFolder:

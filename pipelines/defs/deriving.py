@@ -99,10 +99,13 @@ def tables(*names: str, group: str, deps: Sequence[str]) -> Callable[[DeriveAll]
 
 
 def specified(name: str, described: str, group: str, deps: Sequence[str]) -> dg.AssetSpec:
-    """What Dagster shows of a table: what it is, its columns, key, owner and place in the graph."""
+    """What Dagster shows of a table: what it is, its columns, key, owner and place in the graph.
+
+    A run that seals the newest events does so before tables of events are derived, as they are read faster then.
+    """
     return dg.AssetSpec(
         name,
-        deps=deps,
+        deps=[*deps, *(["segments"] if "events" in deps else [])],
         description=f"{described}\n\nA row: {TABLES[name].meaning}",
         metadata={"dagster/column_schema": column_schema(name), "key": ", ".join(TABLES[name].key)},
         group_name=group,

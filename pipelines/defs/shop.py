@@ -25,6 +25,9 @@ class Shop(dg.ConfigurableResource["Shop"], ShopFolder):
     declared: str = Field(
         default="", description=f"The file of declared experiments; empty means ${EXPERIMENTS_VARIABLE}, or its places."
     )
+    check_all: bool = Field(
+        default=False, description="Checks look at all carts, not only at those with events since they last looked."
+    )
     until: int | None = Field(default=None, ge=0, description="Only events up to this position; empty means all.")
 
     @property
@@ -44,7 +47,7 @@ class Shop(dg.ConfigurableResource["Shop"], ShopFolder):
 
     def up_to(self, position: int) -> Shop:
         """The same shop, read up to a position."""
-        return Shop(store=self.store, declared=self.declared, until=position)
+        return Shop(store=self.store, declared=self.declared, check_all=self.check_all, until=position)
 
 
 class Terms(dg.ConfigurableResource["Terms"]):

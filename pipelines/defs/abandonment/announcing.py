@@ -33,13 +33,18 @@ def announce(store: Store, as_of: datetime, idle: timedelta) -> Announced:
     Groups of events are written whole or not at all, so a crash leaves carts told or untold, and the next run tells
     the rest: a cart that was told is not due. Raises what the store raises, other than ConcurrencyError.
     """
+    told = [announce_to(store, due(events, as_of, idle), as_of) for events in store.batches(COLUMNS)]
+    return Announced(sum(each.appended for each in told), sum(each.skipped for each in told))
+
+
+def announce_to(store: Store, carts: pl.DataFrame, as_of: datetime) -> Announced:
+    """``announce`` for carts that were found to be due, some of which may have changed since."""
     appended = skipped = 0
-    for events in store.batches(COLUMNS):
-        for group in _groups(due(events, as_of, idle)):
-            answers = store.append_group([_request(store, cart, as_of) for cart in group])
-            appended += sum(isinstance(answer, int) for answer in answers)
-            skipped += sum(isinstance(answer, ConcurrencyError) for answer in answers)
-            _raise_first(answers)
+    for group in _groups(carts):
+        answers = store.append_group([_request(store, cart, as_of) for cart in group])
+        appended += sum(isinstance(answer, int) for answer in answers)
+        skipped += sum(isinstance(answer, ConcurrencyError) for answer in answers)
+        _raise_first(answers)
     return Announced(appended, skipped)
 
 

@@ -1,6 +1,7 @@
 """Silences of carts: the episodes, their events, their figures by day and hour, and what late events changed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -8,13 +9,17 @@ import polars as pl
 
 from cart_core import rules
 from pipelines.by_cart import ByCart, kept
-from pipelines.defs.abandonment.announcing import announce
+from pipelines.defs.abandonment.announcing import announce_to
 from pipelines.defs.deriving import Derived, carried, table, tables
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import abandonment, abandonment_rates
+from pipelines.shop import ids_of
 from pipelines.tables import TABLES
 
 GROUP = "abandonment"
+ANY_TIME = timedelta(0)
+ANNOUNCED = TABLES["abandonment_events"]
+ANNOUNCED_COLUMNS = (*ANNOUNCED.schema, "type")
 
 
 @tables("abandonment_episodes", "abandonment_daily", group=GROUP, deps=["events"])
@@ -38,13 +43,17 @@ def abandonment_events(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
 
     A shopper who acts at that moment wins: the cart is skipped and counted.
     """
+    plan = ByCart(
+        "due", abandonment.COLUMNS, partial(abandonment.due, as_of=as_of, idle=terms.idle), terms.idle,
+        {"idle": terms.idle},
+    )  # fmt: skip
+    carts = kept(shop, plan, as_of).frame
     with shop.events() as store:
-        told = announce(store, as_of, terms.idle)
+        told = announce_to(store, carts, as_of)
         position = store.position()
-        columns = [*TABLES["abandonment_events"].schema, "type"]
-        stored = store.scan(until=position, columns=columns).filter(pl.col("type") == "CartAbandoned")
-        frame = abandonment.announced(stored)
-    return Derived(frame, {"appended": told.appended, "skipped": told.skipped}, position)
+    stored = ByCart("abandonment_events", ANNOUNCED_COLUMNS, abandonment.announced, ANY_TIME, sort=ANNOUNCED.key)
+    found = carried(shop.up_to(position), stored, as_of)
+    return replace(found, told={**found.told, "appended": told.appended, "skipped": told.skipped}, position=position)
 
 
 @table("abandonment_hourly", group=GROUP, deps=["abandonment_episodes"])
@@ -54,23 +63,25 @@ def abandonment_hourly(shop: Shop, terms: Terms, _as_of: datetime) -> pl.DataFra
 
 
 @table("cart_cohorts", group=GROUP, deps=["abandonment_episodes"])
-def cart_cohorts(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
+def cart_cohorts(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     """Carts by the day they began: how many were left at least once, and how many were checked out."""
     columns = ("cart_id", "timestamp", "type")
-    with shop.history() as history:
-        begun = history.each(columns, partial(abandonment_rates.starts, as_of=as_of))
-    episodes = shop.table("abandonment_episodes")
-    return abandonment_rates.cohorts(pl.concat(begun), episodes, as_of, terms.window, terms.time_zone)
+    begun = kept(shop, ByCart("starts", columns, partial(abandonment_rates.starts, as_of=as_of), ANY_TIME), as_of)
+    episodes = shop.table("abandonment_episodes").select(abandonment_rates.COUNTED)
+    return Derived(abandonment_rates.cohorts(begun.frame, episodes, as_of, terms.window, terms.time_zone), begun.told)
 
 
 @table("restatements", group="audit", deps=["abandonment_episodes"])
 def restatements(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     """What events that became known between two moments, by default within the last day, changed about silences."""
     first, then = terms.knowledge(as_of)
+    learnt = pl.col("recorded_at").is_between(first, then, closed="right") & (pl.col("timestamp") <= first)
     with shop.history() as history:
-        batches = history.batches(abandonment.RESTATED_COLUMNS)
+        late = history.scan(("cart_id", "timestamp", "recorded_at")).filter(learnt).select("cart_id").unique().collect()
+        batches = history.of(ids_of(late["cart_id"]), abandonment.RESTATED_COLUMNS)
         frame = abandonment.restated(batches, first, then, first, terms.idle, terms.window)
-    return Derived(frame, {"known_at_1": rules.format_time(first), "known_at_2": rules.format_time(then)})
+    told = {"known_at_1": rules.format_time(first), "known_at_2": rules.format_time(then)}
+    return Derived(frame, {**told, "recomputed": f"{late.height:,} carts with late events", "carts_read": late.height})
 
 
 def silences(

@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipelines.defs.abandonment.announcing import METADATA
-from pipelines.defs.checking import invariant
+from pipelines.defs.checking import invariant, invariant_of_carts
 from pipelines.defs.shop import Shop
 
 SHOPPER_ACTS = ("ItemAdded", "ItemRemoved", "QuantityChanged", "CouponApplied", "CheckoutStarted", "CheckoutCompleted")
@@ -35,29 +35,19 @@ def each_order_is_credited_once(shop: Shop) -> pl.DataFrame:
     return credited.filter(pl.col("cart_id").is_duplicated())
 
 
-@invariant("abandonment_events")
-def each_silence_is_announced_once(shop: Shop) -> pl.DataFrame:
-    """This job never told a cart twice of one silence."""
-    columns = ["cart_id", "version", "type", "last_activity_at", "metadata"]
-    with shop.history() as history:
-        ours = history.scan(columns).filter(OURS).drop("metadata").collect()
-    return ours.filter(pl.struct("cart_id", "last_activity_at").is_duplicated())
-
-
-@invariant("abandonment_events")
-def nobody_acted_before_the_announcement(shop: Shop) -> pl.DataFrame:
-    """No activity lies between the last one that an event of this job states and the event, in the cart's order."""
-    columns = ("cart_id", "version", "timestamp", "type", "last_activity_at", "metadata")
-    with shop.history() as history:
-        found = history.each(columns, _over_a_head)
-    return pl.concat(found) if found else pl.DataFrame({"cart_id": []})
-
-
 OURS = (pl.col("type") == "CartAbandoned") & (pl.col("metadata").map.get("source") == METADATA["source"])
 
 
-def _over_a_head(events: pa.Table) -> pl.DataFrame:
-    """The announcements of this job, among whole carts in order, that an activity had overtaken."""
+@invariant_of_carts("abandonment_events", ("cart_id", "version", "type", "last_activity_at", "metadata"))
+def each_silence_is_announced_once(events: pa.Table) -> pl.DataFrame:
+    """This job never told a cart twice of one silence."""
+    ours = pl.DataFrame(events).filter(OURS).drop("metadata")
+    return ours.filter(pl.struct("cart_id", "last_activity_at").is_duplicated())
+
+
+@invariant_of_carts("abandonment_events", ("cart_id", "version", "timestamp", "type", "last_activity_at", "metadata"))
+def nobody_acted_before_the_announcement(events: pa.Table) -> pl.DataFrame:
+    """No activity lies between the last one that an event of this job states and the event, in the cart's order."""
     rows = pl.DataFrame(events).filter(pl.col("type").is_in(("CartAbandoned", *SHOPPER_ACTS)))
     acted = pl.when(pl.col("type") != "CartAbandoned").then("timestamp").cum_max().over("cart_id")
     latest = pl.col("acted_at").fill_null(strategy="forward").over("cart_id")

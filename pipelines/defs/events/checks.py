@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import polars as pl
+import pyarrow as pa
 
-from pipelines.defs.checking import invariant
+from pipelines.defs.checking import invariant, invariant_of_carts
 from pipelines.defs.shop import Shop
-from pipelines.tables import ids_as_text
 
 
-@invariant("events")
-def versions_are_gapless(shop: Shop) -> pl.DataFrame:
+@invariant_of_carts("events", ("cart_id", "version"))
+def versions_are_gapless(events: pa.Table) -> pl.DataFrame:
     """The versions of every cart are 1, 2, 3 ... without a gap and without a repeat."""
-    with shop.events() as store:
-        carts = store.scan(columns=["cart_id", "version"]).group_by("cart_id")
-        counted = carts.agg(events=pl.len(), versions=pl.col("version").n_unique(), head=pl.col("version").max())
-        wrong = counted.filter((pl.col("events") != pl.col("head")) | (pl.col("versions") != pl.col("head"))).collect()
-    return ids_as_text(wrong)
+    carts = pl.DataFrame(events).group_by("cart_id")
+    counted = carts.agg(events=pl.len(), versions=pl.col("version").n_unique(), head=pl.col("version").max())
+    return counted.filter((pl.col("events") != pl.col("head")) | (pl.col("versions") != pl.col("head")))
 
 
 @invariant("events", blocking=False)

@@ -10,24 +10,31 @@ from pipelines.defs.deriving import Derived, table
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import coupon_events, coupons, recovery, recovery_outcomes
 from pipelines.derive.histories import COLUMNS
+from pipelines.shop import ids_of
 
 GROUP = "recovery"
-CANDIDATE_COLUMNS = (*COLUMNS, "product_name", "metadata", "order_id", "total_cents")
+CANDIDATE_COLUMNS = (*COLUMNS, "product_name", "metadata")
 ORDER_COLUMNS = ("cart_id", "user_id", "version", "timestamp", "type", "order_id", "total_cents")
 
 
 @table("recovery_candidates", group=GROUP, deps=["abandonment_episodes"])
-def recovery_candidates(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
+def recovery_candidates(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     """Every open episode, eligible or not with every reason, and what to write about; the most promising first."""
     episodes = shop.table("abandonment_episodes")
     waiting = episodes.filter(pl.col("outcome") == "open")["cart_id"]
     inputs = recovery.Inputs(*(shop.given(name) for name in ("contacts", "sends", "stock", "coupons")))
+    bought = kept(shop, orders(as_of), as_of)
     with shop.history() as history:
-        parts = history.each(
-            CANDIDATE_COLUMNS, lambda events: (recovery.orders(events, as_of), recovery.of_carts(events, waiting))
-        )
-    bought, open_events = (pl.concat(each) for each in zip(*parts, strict=True))
-    return recovery.candidates_of(episodes, bought, open_events, as_of, inputs, terms.policy)
+        parts = history.of(ids_of(waiting), CANDIDATE_COLUMNS)
+        open_events = pl.concat(recovery.of_carts(events, waiting) for events in parts)
+    frame = recovery.candidates_of(episodes, bought.frame, open_events, as_of, inputs, terms.policy)
+    return Derived(frame, {"recomputed": f"{frame.height:,} open carts; orders: {bought.told['recomputed']}"})
+
+
+def orders(as_of: datetime) -> ByCart:
+    """Every order up to a moment, whose rows change with events alone."""
+    derive = partial(recovery.orders, as_of=as_of)
+    return ByCart("orders", ORDER_COLUMNS, derive, timedelta(0), sort=("cart_id", "version"))
 
 
 @table("recovery_assignments", group=GROUP, deps=["recovery_candidates"])
@@ -39,12 +46,12 @@ def recovery_assignments(shop: Shop, _terms: Terms, _as_of: datetime) -> pl.Data
 
 
 @table("recovery_outcomes", group=GROUP, deps=["recovery_assignments"])
-def recovery_outcome(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
+def recovery_outcome(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     """What became of each assigned episode: any order within the window, and whether it followed a mail."""
-    with shop.history() as history:
-        bought = history.each(ORDER_COLUMNS, partial(recovery.orders, as_of=as_of))
+    bought = kept(shop, orders(as_of), as_of)
     assigned, sends = shop.table("recovery_assignments"), shop.given("sends")
-    return recovery_outcomes.outcomes(assigned, pl.concat(bought), sends, as_of, terms.window)
+    frame = recovery_outcomes.outcomes(assigned, bought.frame, sends, as_of, terms.window)
+    return Derived(frame, {"recomputed": f"{frame.height:,} rows; orders: {bought.told['recomputed']}"})
 
 
 @table("recovery_lift", group=GROUP, deps=["recovery_outcomes"])

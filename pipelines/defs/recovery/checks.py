@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import polars as pl
 
 from cart_core import rules
+from pipelines.by_cart import kept
 from pipelines.defs.checking import invariant
-from pipelines.defs.recovery.assets import ORDER_COLUMNS
+from pipelines.defs.recovery.assets import orders
 from pipelines.defs.shop import Shop
-from pipelines.derive import recovery
 
 
 @invariant("recovery_candidates")
@@ -18,9 +16,8 @@ def buyers_are_excluded(shop: Shop) -> pl.DataFrame:
     """Nobody is eligible who has checked out any cart since the silence began."""
     notes = shop.notes("recovery_candidates")
     as_of = rules.parse_time(notes["as_of"])
-    with shop.up_to(int(notes["position"])).history() as history:
-        bought = pl.concat(history.each(ORDER_COLUMNS, partial(recovery.orders, as_of=as_of)))
-    latest = bought.group_by("user_id").agg(bought_at=pl.col("completed_at").max())
+    bought = kept(shop.up_to(int(notes["position"])), orders(as_of), as_of, anew=shop.check_all)
+    latest = bought.frame.group_by("user_id").agg(bought_at=pl.col("completed_at").max())
     eligible = shop.table("recovery_candidates").filter("eligible").join(latest, on="user_id")
     return eligible.filter(pl.col("bought_at") >= pl.col("last_activity_at"))
 

@@ -39,7 +39,9 @@ def test_a_schedule_runs_as_of_the_moment_it_was_due(schedule):
     """The moment is that of the schedule, however late the run starts, and the same tick starts one run only."""
     context = dg.build_schedule_context(scheduled_execution_time=DUE)
     (request,) = schedule.evaluate_tick(context).run_requests
-    assert request.run_config == {"resources": {"terms": {"config": {"as_of": "2026-01-31T09:05:00Z"}}}}
+    assert request.run_config["resources"]["terms"] == {"config": {"as_of": "2026-01-31T09:05:00Z"}}
+    checks = {"shop": {"config": {"check_all": True}}} if schedule is schedules.by_week else {}
+    assert request.run_config["resources"] == {"terms": request.run_config["resources"]["terms"], **checks}
     assert request.run_key == "2026-01-31T09:05:00Z"
 
 
