@@ -106,8 +106,7 @@ def filter_changes(page: Page, url: str, repeats: int) -> list[float]:
     for turn in range(repeats):
         option, rank = ("May be written to", "1") if turn % 2 else ("Left alone: no consent", "\N{EN DASH}")
         page.locator(AT_REST).wait_for()
-        chosen.focus()
-        chosen.press("ArrowDown")
+        chosen.fill(option)
         wanted = page.get_by_role("option", name=option, exact=True)
         wanted.wait_for()
         taken.append(timed(lambda wanted=wanted, rank=rank: _choose(page, wanted, rank)))

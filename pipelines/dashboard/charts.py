@@ -101,10 +101,10 @@ def _settling(told: pl.DataFrame, colours: list[str], palette: Palette, width: i
 
 
 def _days() -> alt.Axis:
-    return alt.Axis(format="%-d %b", tickCount=_by_width(4, 8), grid=False)
+    return alt.Axis(format="%-d %b", tickCount=by_width(4, 8), grid=False)
 
 
-def _by_width(narrow: int, wide: int) -> Any:
+def by_width(narrow: int, wide: int) -> Any:
     """A number that the drawing itself chooses by its width, which a page in a browser may change."""
     return alt.ExprRef(f"width < {NARROW} ? {narrow} : {wide}")
 
@@ -178,7 +178,7 @@ def effects(results: pl.DataFrame, palette: Palette, width: int) -> Any:
         for name, title in (("rel_low", "From"), ("rel_high", "To"))
     ]
     base = alt.Chart(shown).encode(y=y, color=tone, tooltip=tip)
-    axis = alt.Axis(format="+%", tickCount=_by_width(4, 7))
+    axis = alt.Axis(format="+%", tickCount=by_width(4, 7))
     whisker = base.mark_rule(strokeWidth=2.4, strokeCap="round").encode(
         x=alt.X("rel_low:Q", title="relative effect with 95 % interval", axis=axis), x2="rel_high:Q"
     )
@@ -201,7 +201,7 @@ def _outcomes(daily: pl.DataFrame, palette: Palette) -> Any:
             color=alt.Color(
                 "outcome:N",
                 scale=alt.Scale(domain=OUTCOME_NAMES, range=colours),
-                legend=alt.Legend(columns=_by_width(2, 4)),
+                legend=alt.Legend(columns=by_width(2, 4)),
             ),
             order=alt.Order("order:Q"),
         )

@@ -8,6 +8,7 @@ import altair as alt
 import polars as pl
 
 from pipelines.dashboard import words
+from pipelines.dashboard.charts import by_width
 from pipelines.dashboard.theme import Palette
 
 ROW_HEIGHT, LEAST_HEIGHT = 30, 60
@@ -31,10 +32,10 @@ def step_times(times: pl.DataFrame, palette: Palette, width: int) -> Any:
 
 
 def groups(steps: pl.DataFrame, palette: Palette, width: int) -> Any:
-    """How far each group of shoppers gets: a dot for each later step at the share that reached it."""
-    later = steps.filter(pl.col("step_index") > 0).sort("breakdown_value", "step_index")
+    """How far each group gets, groups in the order given: a dot for each later step at the share that reached it."""
+    later = steps.filter(pl.col("step_index") > 0)
     told = later.with_columns(name=pl.col("step").map_elements(words.words, pl.String))
-    names = told["name"].unique(maintain_order=True).to_list()
+    names = told.sort("step_index")["name"].unique(maintain_order=True).to_list()
     base = alt.Chart(told).encode(y=alt.Y("breakdown_value:N", sort=None, title=None, axis=_plain(palette)))
     rule = base.mark_rule(color=palette.line, strokeWidth=2).encode(x="min(rate):Q", x2="max(rate):Q")
     colours = alt.Scale(domain=names, range=[palette.quiet, palette.fair, palette.good][-len(names) :])
@@ -85,7 +86,7 @@ def coupon_rates(effects: pl.DataFrame, palette: Palette, width: int) -> Any:
     colours = alt.Scale(domain=list(names.values()), range=[palette.quiet, palette.fair, palette.lost])
     dot = base.mark_point(filled=True, size=100, opacity=1).encode(
         x=alt.X("rate:Q", title="lines taken out per cart", axis=alt.Axis(tickCount=5), scale=alt.Scale(domainMin=0)),
-        color=alt.Color("when:N", scale=colours),
+        color=alt.Color("when:N", scale=colours, legend=alt.Legend(columns=by_width(2, 3))),
         tooltip=[
             alt.Tooltip("coupon_code:N", title="Coupon"),
             alt.Tooltip("when:N", title="When"),

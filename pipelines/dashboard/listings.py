@@ -17,7 +17,7 @@ _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _TABLE = re.compile(r"<table.*</table>", re.DOTALL)
 _CANDIDATE_ROWS = 12
 _NAMES_SHOWN = 3
-_CARD_COLUMNS = 3
+_CARD_COLUMNS = 2
 
 
 def listing(

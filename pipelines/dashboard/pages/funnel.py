@@ -74,7 +74,7 @@ def _steps(setting: Setting, funnel: str, group: pl.DataFrame) -> None:
 
 
 def _groups(setting: Setting, chosen: pl.DataFrame, breakdown: str) -> None:
-    named = chosen.with_columns(
+    named = chosen.sort("breakdown_value", "step_index").with_columns(
         pl.col("breakdown_value").map_elements(lambda value: words.group(breakdown, value), pl.String)
     )
     label = f"Share of each group that reached each step, by {breakdown}"
