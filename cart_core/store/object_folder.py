@@ -98,11 +98,18 @@ class ObjectFolder(SegmentFolder):
         encoded: Sequence[str] = (),
     ) -> pa.Table:
         """Some row groups of a segment (all with None) as they lie in its file, without what the catalog says."""
+        self._fetch_if_worth(segment, whole=groups is None)
+        return super().read_groups(segment, groups, columns, encoded)
+
+    def _read_few(self, segment: Segment, metadata: pq.FileMetaData) -> pa.Table:
+        self._fetch_if_worth(segment, whole=False)
+        return super()._read_few(segment, metadata)
+
+    def _fetch_if_worth(self, segment: Segment, *, whole: bool) -> None:
         if not self._copies.has(segment.file):
             self._ranges[segment.file] += 1
-            if groups is None or self._ranges[segment.file] > RANGE_READS:
+            if whole or self._ranges[segment.file] > RANGE_READS:
                 self._fetch(segment)
-        return super().read_groups(segment, groups, columns, encoded)
 
     def _put(self, temporary: Path, name: str) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -14,7 +14,8 @@ from cart_core import schema
 from cart_core.events import Envelope
 from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Connection, Segment
-from cart_core.store.index import IndexCache, SegmentIndex
+from cart_core.store.index import IndexCache
+from cart_core.store.segment_index import Place, SegmentIndex
 from cart_core.store.segments import SegmentFolder
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -43,20 +44,25 @@ class Reader:
         """The version a cart is at; 0 where the store has never seen it."""
         return self._head(db, cart_id, catalog.journal_head(db, cart_id), generation)
 
-    def heads_of(self, db: Connection, cart_ids: Sequence[bytes], generation: int) -> dict[bytes, int]:
-        """The versions that a few carts are at, asked for in one statement; 0 where the store has never seen one."""
-        known = catalog.journal_heads_of(db, cart_ids)
+    def heads_of(
+        self, db: Connection, cart_ids: Sequence[bytes], generation: int, unjournaled: Collection[bytes] = ()
+    ) -> dict[bytes, int]:
+        """The versions that a few carts are at, asked for in one statement; 0 where the store has never seen one.
+
+        The journal is not asked for ``unjournaled`` carts.
+        """
+        known = catalog.journal_heads_of(db, [each for each in cart_ids if each not in unjournaled])
         return {each: self._head(db, each, known.get(each, (0, 0)), generation) for each in cart_ids}
 
     def _head(self, db: Connection, cart_id: bytes, in_journal: tuple[int, int], generation: int | None) -> int:
         version, position = in_journal
         key = schema.cart_key(cart_id)
-        for segment in reversed(self.segments(db, generation)):
-            if segment.last_position < position:
-                break
+        later = [each for each in self.segments(db, generation) if each.last_position >= position]
+        self.indexes.expect_cart(later, key)
+        for segment in reversed(later):
             place = self.indexes.get(segment).cart(key, cart_id)
             if place is not None:
-                return max(version, place[2])
+                return max(version, place.head)
         return version
 
     def heads(self, db: Connection, ids: Array) -> Array:
@@ -66,9 +72,9 @@ class Reader:
         order = schema.ascending(keys)
         keys, sorted_ids = keys[order], schema.take_ids(ids, order)
         for segment in self.segments(db):
-            index = self.indexes.get(segment)
-            rows, places = index.carts(keys, sorted_ids)
-            found[order[rows]] = np.maximum(found[order[rows]], index.cart_head[places])
+            with self.indexes.searched(segment, len(ids)) as index:
+                rows, places = index.carts(keys, sorted_ids)
+                found[order[rows]] = np.maximum(found[order[rows]], index.cart_head[places])
         newest = catalog.journal_heads(db)
         for row in np.flatnonzero(rows_in(ids, list(newest))):
             found[row] = max(found[row], newest[ids[row].tobytes()])
@@ -77,16 +83,31 @@ class Reader:
     def history(self, db: Connection, cart_id: bytes, after_version: int = 0) -> list[Envelope]:
         """The events of one cart past a version, by version."""
         rows = [at_rest.from_journal_row(row) for row in catalog.journal_of_cart(db, cart_id, after_version)]
-        key = schema.cart_key(cart_id)
-        for segment in self.segments(db):
-            place = self.indexes.get(segment).cart(key, cart_id)
-            if place is not None and place[2] > after_version:
-                part = self.folder.read_rows(segment, place[0], place[1])
-                rows += part.filter(pa.array(part["version"].to_numpy() > after_version)).to_pylist()
-        names = catalog.user_names(db, list({row["user_key"] for row in rows}))
+        users = [row["user_key"] for row in rows]
+        found = list(self._places(db, cart_id, after_version))
+        for segment, place in found:
+            kept = self.indexes.kept(segment)
+            kept.expect_groups(place.start, place.rows)
+            self.folder.expect(segment, kept.footer, place.start, place.rows)
+            users.append(place.user_key)
+        names = catalog.user_names(db, list(dict.fromkeys(users)))  # while the system reads what was said to come
+        for segment, place in found:
+            footer = self.indexes.kept(segment).footer
+            rows += self.folder.read_rows(segment, footer, place.start, place.rows).to_pylist()
+        names |= catalog.user_names(db, list({row["user_key"] for row in rows}.difference(users)))
         for row in rows:
             row["user_id"] = names.get(row["user_key"], f"{at_rest.FORGOTTEN}{row['user_key']}")
         return [schema.from_row(row) for row in sorted(rows, key=itemgetter("version"))]
+
+    def _places(self, db: Connection, cart_id: bytes, after_version: int) -> Iterator[tuple[Segment, Place]]:
+        """The segments that hold versions of a cart past one, and where: a segment holds versions without a gap."""
+        key, segments = schema.cart_key(cart_id), self.segments(db)
+        self.indexes.expect_cart(segments, key)
+        for segment in segments:
+            place = self.indexes.get(segment).cart(key, cart_id)
+            if place is not None and place.head > after_version:
+                known = max(0, after_version - place.head + place.rows)
+                yield segment, place._replace(start=place.start + known, rows=place.rows - known)
 
     def named(self, db: Connection, stored: pa.Table) -> pa.Table:
         """A table of AT_REST as EVENTS, its users by their ids."""
@@ -99,10 +120,11 @@ class Reader:
         keys, sorted_ids = keys[order], schema.take_ids(ids, order)
         parts = []
         for segment in self.segments(db):
-            index = self.indexes.get(segment)
-            _, places = index.carts(keys, sorted_ids)
-            if len(places):
-                parts.append(self.folder.take(segment, _file_rows(index, np.unique(places))))
+            with self.indexes.searched(segment, len(ids)) as index:
+                _, places = index.carts(keys, sorted_ids)
+                rows = _file_rows(index, np.unique(places))
+            if len(rows):
+                parts.append(self.folder.take(segment, rows))
         wanted = list(dict.fromkeys(row.tobytes() for row in ids))
         parts.append(at_rest.from_journal(catalog.journal_where(db, "cart_id", wanted)))
         whole = pa.concat_tables(parts)

@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,7 @@ from cart_core.errors import StoreCorrupt, StoreError, StoreReadOnly
 from cart_core.store import layout, upcasting
 from cart_core.store.at_rest import AT_REST
 from cart_core.store.catalog import Segment
+from cart_core.store.footers import FEW, Footer
 
 ROW_GROUP_ROWS = 8_192
 """Few enough that one cart is read in a few milliseconds; fewer would make a footer outgrow its file."""
@@ -147,6 +149,10 @@ class SegmentFolder:
         """A file opened so that reading a page that is not what was written raises."""
         return self._parquet(segment, page_checksum_verification=True)
 
+    def metadata(self, segment: Segment) -> pq.FileMetaData:
+        """What a file says of itself. Raises StoreCorrupt where it is missing or torn."""
+        return self._footer(segment)[0]
+
     def _footer(self, segment: Segment) -> tuple[pq.FileMetaData, Any]:
         """What a file says of itself, and the row numbers at which its row groups end; remembered."""
         with self._lock:
@@ -165,7 +171,7 @@ class SegmentFolder:
         return metadata, ends
 
     def _parquet(self, segment: Segment, **options: Any) -> pq.ParquetFile:
-        return pq.ParquetFile(self.folder / segment.file, memory_map=True, **options)
+        return pq.ParquetFile(self.folder / segment.file, **{"memory_map": True, **options})
 
     def _unreadable(self, file: str, error: Exception) -> StoreError:
         """What it means that a file cannot be read."""
@@ -184,14 +190,37 @@ class SegmentFolder:
         """A whole segment, in the order of its file."""
         return overlaid(self.read_groups(segment, None, columns), segment)
 
-    def read_rows(self, segment: Segment, start: int, count: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """``count`` rows of a segment from row ``start`` of its file on."""
-        ends = self.row_group_ends(segment)
-        first = int(np.searchsorted(ends, start, side="right"))
-        last = int(np.searchsorted(ends, start + count - 1, side="right"))
-        before = int(ends[first - 1]) if first else 0
-        part = self.read_groups(segment, range(first, last + 1), columns)
+    def expect(self, segment: Segment, footer: Footer, start: int, count: int) -> None:
+        """Have the system read what ``read_rows`` will ask for, if the file lies on this disk; nobody waits for it."""
+        first, last, _ = footer.groups(start, count)
+        with suppress(OSError, AttributeError):  # not every system takes advice
+            handle = os.open(self.folder / segment.file, os.O_RDONLY)
+            try:
+                begin, end = footer.span(first, last)
+                os.posix_fadvise(handle, begin, end - begin, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(handle)
+
+    def read_rows(self, segment: Segment, footer: Footer, start: int, count: int) -> pa.Table:
+        """``count`` rows of a segment from row ``start`` of its file on: one cart's, as a rule.
+
+        Of the file only the row groups that hold them are read, as ``footer`` tells where they lie.
+        """
+        first, last, before = footer.groups(start, count)
+        if last - first >= FEW or not upcasting.is_current(segment.schema_version):
+            part = self.read_groups(segment, range(first, last + 1), None)
+        else:
+            part = self._read_few(segment, footer.of(first, last))
         return overlaid(part.slice(start - before, count), segment)
+
+    def _read_few(self, segment: Segment, metadata: pq.FileMetaData) -> pa.Table:
+        """All rows of a file that had the row groups of ``metadata`` alone."""
+        try:
+            with self._parquet(segment, metadata=metadata, memory_map=False) as opened:
+                part = opened.read(columns=AT_REST.names)
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(segment.file, error) from error
+        return part if part.schema.equals(AT_REST) else part.select(AT_REST.names).cast(AT_REST)
 
     def take(self, segment: Segment, rows: Any) -> pa.Table:
         """The rows of a segment at ascending row numbers of its file."""

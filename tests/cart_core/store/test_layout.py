@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart_core import schema
-from cart_core.store import index, layout
+from cart_core.store import layout, segment_index
 
 IDS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=30, unique=True)
 
@@ -40,8 +40,12 @@ def test_carts_that_share_a_key_are_told_apart(ids: list[bytes]):
     """Lookup compares the whole id, so that a clash of keys cannot mix two carts."""
     keys = np.zeros(len(ids), np.uint64)
     starts = np.arange(len(ids), dtype=np.uint32)
-    found = index.SegmentIndex(keys, as_bytes(ids), starts, starts * 0 + 1, starts.astype(np.int32) + 7, keys, starts)
-    assert [found.cart(np.uint64(0), each) for each in ids] == [(place, 1, place + 7) for place in range(len(ids))]
+    heads, marks = starts.astype(np.int32) + 7, segment_index.marks(keys)
+    found = segment_index.SegmentIndex(
+        keys, as_bytes(ids), starts, starts * 0 + 1, heads, starts + 3, keys, starts, marks
+    )
+    places = [(place, 1, place + 7, place + 3) for place in range(len(ids))]
+    assert [found.cart(np.uint64(0), each) for each in ids] == places
     assert found.cart(np.uint64(0), b"\xff" * 15 + b"\xfe") is None or b"\xff" * 15 + b"\xfe" in ids
     rows, places = found.carts(keys, as_bytes(ids))
     assert dict(zip(rows.tolist(), places.tolist(), strict=True)) == {place: place for place in range(len(ids))}
@@ -55,13 +59,16 @@ def test_an_index_finds_every_cart_and_no_other(ids: list[bytes]):
     versions = np.array([1, 2] * len(known), np.int32)
     order = layout.cart_order(carts, versions)
     column = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([row.tobytes() for row in carts[order]], pa.binary(16)))
-    built = index.build(pa.table({"cart_id": column, "version": versions[order], "event_id": column}))
+    users = pa.array(np.arange(len(carts)) + 2**32 - 3)
+    rows = {"cart_id": column, "version": versions[order], "event_id": column, "user_key": users}
+    built = segment_index.build(pa.table(rows))
     for each in ids:
         place = built.cart(schema.cart_keys(as_bytes([each]))[0], each)
         assert (place is not None) == (each in known)
         if place is not None:
             assert carts[order][place[0]].tobytes() == each
-            assert place[1:] == (2, 2)
+            last = place.start + 1 + 2**32 - 3
+            assert place[1:] == (2, 2, last if last < 2**32 else 0)
     bounds = built.bounds(64, len(carts))
     buckets = schema.buckets(column.take(pa.array(np.arange(len(carts)))))
     assert [int((buckets == bucket).sum()) for bucket in range(64)] == [int(each) for each in np.diff(bounds)]

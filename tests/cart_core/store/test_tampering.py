@@ -17,9 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cart_core.store import CartStore
+from cart_core.store import CartStore, index_files
 from cart_core.store.at_rest import AT_REST
-from cart_core.store.index import CART, FIELDS, PARTS
 from cart_core.store.segments import write_parquet
 from tests.cart_core.store.builders import life
 from tests.cart_core.store.tampering import OTHER, alter, files, flip, make, problems
@@ -172,14 +171,14 @@ def test_p10_a_whole_file_added_with_its_row_in_the_catalog_is_found(folder: Pat
     assert any(f"positions {last + 1} to {last + 5} are not those of one batch" in each for each in problems(folder))
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", [*index_files.INDEX, *index_files.FOOTER])
 def test_p10_an_index_that_leads_astray_is_found(folder: Path, field: str):
     """The file's name and the index to remove are named."""
     path = next((folder / "cache" / "index").glob(f"{files(folder)[2].name}*"))
-    carts, events = np.frombuffer(path.read_bytes()[8:24], "<u8").tolist()
-    ends = np.cumsum([24, carts * 8, carts * CART.itemsize, events * 8])
-    starts = dict(zip([name for name, _ in PARTS], ends.tolist(), strict=True))
-    starts |= {name: starts["cart"] + place for name, (_, place, *_) in dict(CART.fields).items()}
+    head = np.frombuffer(path.read_bytes(), index_files.HEADER, 1)[0]
+    kept = index_files.read(index_files.opened(path), head["events"], head["of_bytes"])
+    starts = {name: start for name, (start, _) in kept.starts.items()}
+    starts |= {name: starts["cart"] + place for name, (_, place, *_) in dict(index_files.CART.fields).items()}
     flip(path, starts[field])
     assert any(path.name in each for each in problems(folder))
 
