@@ -4,9 +4,11 @@ Run ``python benchmarks/projector.py [EVENTS ...]`` (default 1000000 10000000). 
 
 - whole: every cart folded, beside DuckDB reading every value of the same columns, and what else could fold the same
   files; all results are compared, row by row;
-- incremental: 100,000 new events over 30,000 carts on top of that history;
+- incremental: 100,000 new events over 30,000 carts on top of that history: two thirds of the carts stood before, and
+  were lately touched (the usual night), or come from anywhere in the history (the worst one);
 - ``--spark``: the same fold inside Spark on this machine's cores;
-- once: ``cart project`` from a cold start, with and without compiled code in the cache.
+- once: ``cart project`` from a cold start, with and without compiled code in the cache, and ``store.cart`` of carts of
+  10,000 events.
 
 Each stage runs in a process of its own, so that its peak memory is its own; times are medians of ``--repeats`` (3).
 At the end ``docs/scaling.md``'s table is printed, worked out from the largest size.
@@ -36,7 +38,9 @@ from cart_core.projector.columns import NEEDED
 NEW_EVENTS = 100_000
 NEW_CARTS = 30_000
 FRESH_CARTS = 10_000
+LATELY = 80_000
 LEAST_EVENTS = 200_000
+LONG_CART = 10_000
 SEED = 2
 CARTS = (
     "cart_id::VARCHAR", "status", "version", "first_event_at", "last_event_at", "last_activity_at",
@@ -74,6 +78,7 @@ def main() -> None:
     repeats = given.repeats
     told = [size(events, peers=not given.without_peers, spark=given.spark) for events in given.events]
     cold()
+    long_carts()
     print("\ndocs/scaling.md, worked out from these figures\n")
     print(table(told[-1]))
 
@@ -102,9 +107,9 @@ def size(events: int, *, peers: bool, spark: bool) -> Measured:
             rows.append(Row("pydantic fold, nothing written", seconds, peak_mb, PYDANTIC_EVENTS))
         started, spark_rows = on_spark(folder, events) if spark else (0.0, [])
         show(rows + spark_rows, scan)
-        new = incremental(folder, events)
+        new, scattered = incremental(folder, events)
     spark_s = spark_rows[0].seconds if spark_rows else 0.0
-    return Measured(events, filled, whole.seconds, whole.peak_mb, stored / events, new, started, spark_s)
+    return Measured(events, filled, whole.seconds, whole.peak_mb, stored / events, new, scattered, started, spark_s)
 
 
 def stage(title: str, run: Callable[[Path, int], float], folder: Path, events: int) -> Row:
@@ -242,16 +247,20 @@ def spark_fold(folder: Path, events: int) -> float:
     return taken(run)
 
 
-def incremental(folder: Path, events: int) -> float:
-    """Seconds of a refresh after new events came in; prints it beside the rebuild."""
-    alone(rebuild_kept, folder, events)
-    alone(append_new, folder, events)
-    seconds, peak_mb = alone(refresh_kept, folder, events)
-    print(
-        f"refresh: {NEW_EVENTS:,} new events over {NEW_CARTS:,} carts on {events:,}: "
-        f"{seconds:.2f} s, {peak_mb:,.0f} MB, as cart refresh and Dagster do it"
-    )
-    return seconds
+def incremental(folder: Path, events: int) -> list[float]:
+    """Seconds of a refresh after new events of carts lately touched, and of carts from anywhere; prints both."""
+    rebuilt, peak_mb = alone(rebuild_kept, folder, events)
+    print(f"kept tables from nothing: {rebuilt:.2f} s, {peak_mb:,.0f} MB")
+    told = []
+    for of, append in (("carts lately touched", append_recent), ("carts from anywhere", append_anywhere)):
+        alone(append, folder, events)
+        seconds, peak_mb = alone(refresh_kept, folder, events)
+        print(
+            f"refresh: {NEW_EVENTS:,} new events over {NEW_CARTS:,} carts on {events:,}, {of}: "
+            f"{seconds:.2f} s, {peak_mb:,.0f} MB, as cart refresh and Dagster do it"
+        )
+        told.append(seconds)
+    return told
 
 
 def rebuild_kept(folder: Path, events: int) -> float:
@@ -260,12 +269,23 @@ def rebuild_kept(folder: Path, events: int) -> float:
     from cart_core.store import CartStore
 
     with CartStore.open(folder / "store") as store:
+        began = time.perf_counter()
         assert kept.refresh(store, folder / "kept").events == events
-    return 0.0
+        return time.perf_counter() - began
 
 
-def append_new(folder: Path, _events: int) -> float:
-    """New events: a third of their carts are new, the others from anywhere in the history."""
+def append_recent(folder: Path, _events: int) -> float:
+    """New events of new carts and of some of those that were touched last."""
+    return append_new(folder, LATELY)
+
+
+def append_anywhere(folder: Path, _events: int) -> float:
+    """New events of new carts and of carts from anywhere in the history."""
+    return append_new(folder, None)
+
+
+def append_new(folder: Path, among: int | None) -> float:
+    """New events: a third of their carts are new, the others of the ``among`` carts touched last, or of all."""
     import numpy as np
     import polars as pl
     import shop_events
@@ -277,7 +297,8 @@ def append_new(folder: Path, _events: int) -> float:
     standing = kept.current(folder / "kept")
     assert standing is not None
     carts = pl.read_parquet(list(standing.carts), columns=["cart_id", "version", "last_event_at"])
-    known = carts[rng.choice(carts.height, NEW_CARTS - FRESH_CARTS, replace=False)]
+    carts = carts.sort("last_event_at", descending=True)
+    known = carts[rng.choice(min(among or carts.height, carts.height), NEW_CARTS - FRESH_CARTS, replace=False)]
     ids = np.frombuffer(b"".join(known["cart_id"].to_list()) + rng.bytes(16 * FRESH_CARTS), np.uint8).reshape(-1, 16)
     heads = np.r_[known["version"].to_numpy(), np.zeros(FRESH_CARTS, np.int64)]
     counts = np.full(NEW_CARTS, NEW_EVENTS // NEW_CARTS)
@@ -286,7 +307,7 @@ def append_new(folder: Path, _events: int) -> float:
     nth = np.arange(NEW_EVENTS) - np.repeat(np.cumsum(counts) - counts, counts) + 1
     kind = rng.choice(9, NEW_EVENTS, p=list(shop_events.LATER_TYPES.values()))
     kind[heads[owner] + nth == 1] = 0
-    times = int(carts["last_event_at"].dt.timestamp("us").max() or 0) + np.arange(NEW_EVENTS)  # type: ignore[arg-type]
+    times = int(carts["last_event_at"].dt.timestamp("us")[0]) + np.arange(NEW_EVENTS)
     users = rng.integers(0, shop_events.USERS, NEW_CARTS)
     table = shop_events.more(rng, ids[owner], heads[owner] + nth, users[owner], times, kind)
     with CartStore.open(folder / "store") as store:
@@ -319,6 +340,54 @@ def cold() -> None:
             seconds = command(folder, {**os.environ, "NUMBA_CACHE_DIR": str(cache)})
             print(f"{title:38}{seconds:>9.2f}")
         shutil.rmtree(cache)
+
+
+def long_carts() -> None:
+    """``store.cart`` of carts of 10,000 events: in a store just opened, again, and after one more event."""
+    with tempfile.TemporaryDirectory() as name:
+        for title, later in (("5,000 lines, each changed once", lines_changed), ("a coupon on and off", coupon_on_off)):
+            seconds = read_long_cart(Path(name) / later.__name__, [later(number) for number in range(LONG_CART)])
+            told = ", ".join(f"{what} {1_000 * each:.2f} ms" for what, each in seconds.items())
+            print(f"store.cart of {LONG_CART:,} events, {title}: {told}")
+
+
+def lines_changed(number: int) -> Any:
+    """The first half of the events adds lines, the second half changes them."""
+    from cart_core.events import ItemAdded, QuantityChanged
+
+    product = f"product-{number % (LONG_CART // 2)}"
+    if number < LONG_CART // 2:
+        return ItemAdded(product, f"The {product}", 1, 100 + number, "USD")
+    return QuantityChanged(product, 1, 2)
+
+
+def coupon_on_off(number: int) -> Any:
+    """Every other event takes the coupon off that the one before put on."""
+    from cart_core.events import CouponApplied, CouponRemoved
+
+    return CouponRemoved("TEN") if number % 2 else CouponApplied("TEN", "percentage", 10)
+
+
+def read_long_cart(folder: Path, events: list[Any]) -> dict[str, float]:
+    """Medians of seconds."""
+    from cart_core.store import CartStore
+
+    cart = "3f0a4c1e-7b52-4d7e-9a61-0c5d2e8f1b34"
+    with CartStore.open(folder) as store:
+        store.append(cart, events, "u1", 0)
+        store.seal()
+    with CartStore.open(folder) as store:
+        began = time.perf_counter()
+        version = store.cart(cart).version
+        first = time.perf_counter() - began
+        again = taken(lambda: store.cart(cart))
+        times = []
+        for more in range(repeats):
+            store.append(cart, [events[0]], "u1", version + more)
+            began = time.perf_counter()
+            assert store.cart(cart).version == version + more + 1
+            times.append(time.perf_counter() - began)
+    return {"first": first, "again": again, "after one more event": median(times)}
 
 
 def command(folder: Path, environment: dict[str, str]) -> float:

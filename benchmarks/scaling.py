@@ -1,8 +1,9 @@
-"""What a history of any size needs, worked out from one measurement: the table of docs/scaling.md.
+r"""What a history of any size needs, worked out from one measurement: the table of docs/scaling.md.
 
 ``benchmarks/projector.py`` prints it from what it measured. With figures at hand, from another machine or run::
 
-    python benchmarks/scaling.py --events 50000000 --import-s 170 --project-s 18 --peak-mb 900 --bytes 65 --refresh-s 2
+    python benchmarks/scaling.py --events 50000000 --import-s 170 --project-s 18 --peak-mb 900 --bytes 65 \
+        --refresh-s 1 --scattered-s 12
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ GB_MONTH_USD = 0.023
 SPARK_CORES = {10**8: 0, 10**9: 0, 10**10: 64}
 HOUR_S = 3_600
 COLUMNS = (
-    "events", "at rest", "first import", "rebuild, where", "rebuild", "peak memory", "a refresh", "a rebuild costs",
+    "events", "at rest", "first import", "rebuild, where", "rebuild", "peak memory", "a refresh",
+    "of scattered carts, at most", "a rebuild costs",
     "a month at rest costs",
 )  # fmt: skip
 
@@ -26,8 +28,9 @@ COLUMNS = (
 class Measured:
     """One run: ``cores`` worked on ``events`` of history, which take ``bytes`` each at rest.
 
-    ``project_s`` is a rebuild of all carts, ``refresh_s`` an hour's new events on top; ``spark_start_s`` and
-    ``spark_s`` are Spark's start and its rebuild, 0 where it was not measured.
+    ``project_s`` is a rebuild of all carts, ``refresh_s`` an hour's new events on top, of carts lately touched, and
+    ``scattered_s`` of carts from anywhere; ``spark_start_s`` and ``spark_s`` are Spark's start and its rebuild, 0 where
+    it was not measured.
     """
 
     events: int
@@ -36,6 +39,7 @@ class Measured:
     peak_mb: float
     bytes: float
     refresh_s: float
+    scattered_s: float
     spark_start_s: float = 0.0
     spark_s: float = 0.0
     cores: int = os.cpu_count() or 1
@@ -44,8 +48,9 @@ class Measured:
 def table(measured: Measured) -> str:
     """A Markdown table with a row for each size of history.
 
-    A rebuild's time is proportional to the events, its memory is not. Where Spark is proposed, its time is the measured
-    one over its cores, plus its start. Costs are core hours and gigabyte months at the prices above.
+    A rebuild's time is proportional to the events, its memory is not; a refresh of carts that are scattered over all of
+    history writes all tables at most, which is proportional too. Where Spark is proposed, its time is the measured one
+    over its cores, plus its start. Costs are core hours and gigabyte months at the prices above.
     """
     head = [
         f"| {' | '.join(COLUMNS)} |",
@@ -74,6 +79,7 @@ def _row(measured: Measured, events: int) -> str:
         _span(rebuild_s),
         memory,
         _span(measured.refresh_s),
+        _span(measured.scattered_s * times),
         f"{rebuild_s / HOUR_S * cores * CORE_HOUR_USD:,.2f} USD",
         f"{gigabytes * GB_MONTH_USD:,.2f} USD",
     )

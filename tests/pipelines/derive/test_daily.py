@@ -83,6 +83,35 @@ def test_days_are_those_of_a_zone() -> None:
     assert lines == {"UTC": [2], "Pacific/Auckland": [1], "America/Los_Angeles": [2]}
 
 
+@pytest.mark.parametrize(
+    ("zone", "day", "begins", "ends"),
+    [
+        ("Europe/Berlin", date(2026, 3, 29), "2026-03-28T23:00", "2026-03-29T22:00"),
+        ("Europe/Berlin", date(2026, 10, 25), "2026-10-24T22:00", "2026-10-25T23:00"),
+        ("America/Santiago", date(2026, 9, 6), "2026-09-06T04:00", "2026-09-07T03:00"),
+        ("America/Santiago", date(2026, 4, 4), "2026-04-04T03:00", "2026-04-05T04:00"),
+        ("Asia/Kathmandu", date(2026, 1, 1), "2025-12-31T18:15", "2026-01-01T18:15"),
+    ],
+)
+def test_a_day_is_as_long_as_its_clocks_make_it(zone: str, day: date, begins: str, ends: str) -> None:
+    """Also with 23 or 25 hours, or without a midnight: it ends a microsecond before the next one begins."""
+    edges = [datetime.fromisoformat(f"{edge}Z") for edge in (begins, ends)]
+    times = [edge - timedelta(microseconds=before) for edge in edges for before in (1, 0)]
+    rows = schema.to_table(envelope(item(f"p{number}"), number, at=time) for number, time in enumerate(times, 1))
+    found = daily_cart_states(rows, day - timedelta(days=1), day + timedelta(days=1), zone)
+    assert found["version"].to_list() == [1, 3, 4]
+
+
+def test_a_late_event_changes_the_day_it_tells_of() -> None:
+    """An event that comes days later with an earlier time counts from that day on, in the order of versions."""
+    late = [*HISTORY, envelope(ItemRemoved("b"), 5, at=at(3))]
+    lines = [
+        daily_cart_states(schema.to_table(rows), date(2026, 1, 2), date(2026, 1, 6))["line_count"].to_list()
+        for rows in (HISTORY, late)
+    ]
+    assert lines == [[3, 3, 3, 2, 2], [3, 2, 2, 1, 1]]
+
+
 def test_only_what_was_known_counts() -> None:
     """Events recorded later are left out."""
     known = [
