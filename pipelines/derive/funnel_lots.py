@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from cart_core.projector.compiled import compiled
 from cart_core.projector.streaming import in_order
 from pipelines.derive.frames import Frame, collected, moment_us
 from pipelines.derive.funnel_attempts import Funnel, Touched, attempts_in, plans_of, runs, told
-from pipelines.tables.contract import MOMENT
+from pipelines.tables.contract import MOMENT, TEXT
 
 Ints: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -95,7 +95,7 @@ def lot_of(
     table = columns_of(frame, names)
     units, unit_texts = numbered(table[unit])
     products, product_texts = numbered(table[product]) if product else (np.zeros(len(table), np.int32), none_of())
-    at_us = table[at].cast(UTC_MICROS).cast(pa.int64()).to_numpy()
+    at_us = micros(table[at])
     code = step_numbers(table[step], steps) if isinstance(step, str) else np.full(len(table), step, np.int64)
     counts = (code >= 0) & (units >= 0) & (products >= 0) & (at_us <= moment_us(as_of))
     key = (at_us[counts] << STEP_BITS) | code[counts]
@@ -183,6 +183,16 @@ def step_numbers(column: pa.ChunkedArray, steps: Sequence[str]) -> Ints:
     numbers, words = numbered(column)
     place = {word: number for number, word in enumerate(steps)}
     return np.array([*(place.get(word, -1) for word in words.to_pylist()), -1], np.int64)[numbers]
+
+
+def micros(times: pa.ChunkedArray) -> Ints:
+    """Times as microseconds since 1970; one without a zone is in UTC."""
+    return np.asarray(times.cast(UTC_MICROS).cast(pa.int64()).to_numpy())
+
+
+def texts(values: pa.Array) -> pl.Series:
+    """Texts of a lot as a column."""
+    return cast("pl.Series", pl.from_arrow(values)).cast(TEXT)
 
 
 def none_of() -> pa.Array:

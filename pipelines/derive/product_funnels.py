@@ -12,17 +12,29 @@ import polars as pl
 import pyarrow as pa
 
 from cart_core.projector.streaming import in_order
-from pipelines.derive.frames import Frame, collected, utc
+from pipelines.derive.frames import Frame, moment_us
 from pipelines.derive.funnel import Funnel
 from pipelines.derive.funnel_attempts import WEEK, attempts_in, plans_of
 from pipelines.derive.funnel_kernel import HEAD
-from pipelines.derive.funnel_lots import Ints, Lot, Paths, columns_of, gathered, lot_of, lots_of_views, numbered
-from pipelines.derive.histories import COLUMNS
+from pipelines.derive.funnel_lots import (
+    Ints,
+    Lot,
+    Paths,
+    columns_of,
+    gathered,
+    lot_of,
+    lots_of_views,
+    micros,
+    numbered,
+    step_numbers,
+    texts,
+)
+from pipelines.derive.histories import FOLDED, with_event
 from pipelines.derive.touches import ADD, EVENT_OF, PURCHASE, VIEW, bought_lines
 from pipelines.tables import TABLES
 from pipelines.tables.contract import COUNT, TEXT
 
-EVENT_COLUMNS = (*COLUMNS, "product_name")
+EVENT_COLUMNS = (*FOLDED, "product_name")
 STEPS = (VIEW, ADD, PURCHASE)
 US_PER_S = 1_000_000
 
@@ -39,15 +51,13 @@ class Part:
 def part_of(events: Frame, as_of: datetime) -> Part:
     """The part of some whole carts in the product funnel as of a moment; columns ``EVENT_COLUMNS``."""
     table = columns_of(events, EVENT_COLUMNS)
-    bought = bought_lines(_ordered(table), as_of)
+    bought = bought_lines(with_event(table, EVENT_OF[PURCHASE]), as_of)
     kinds = [EVENT_OF[ADD] if step == ADD else "" for step in STEPS]
     touches = [
         lot_of(table, "user_id", "timestamp", "type", kinds, as_of, "product_id"),
         lot_of(bought, "user_id", "completed_at", STEPS.index(PURCHASE), (), as_of, "product_id"),
     ]
-    rows = collected(table, ["timestamp", "type", "product_id", "product_name"])
-    added = rows.filter(pl.col("type") == EVENT_OF[ADD], pl.col("timestamp") <= utc(as_of))
-    return Part(touches, bought, _latest(added.select("product_id", "timestamp", "product_name")))
+    return Part(touches, bought, _names(table, as_of))
 
 
 def products_of(parts: Sequence[Part], views: Frame, as_of: datetime, window: timedelta | None = WEEK) -> pl.DataFrame:
@@ -79,15 +89,6 @@ def product_funnel(events: Frame, views: Frame, as_of: datetime, window: timedel
     return products_of([part_of(events, as_of)], views, as_of, window)
 
 
-def _ordered(events: pa.Table) -> pa.Table:
-    """The events of the carts that have an order."""
-    carts, ids = numbered(events["cart_id"])
-    kinds, words = numbered(events["type"])
-    of_order = np.array([*(word == EVENT_OF[PURCHASE] for word in words.to_pylist()), False])[kinds]
-    ordered = np.bincount(carts[of_order], minlength=len(ids)) > 0
-    return events.filter(pa.array(ordered[carts]))
-
-
 def _counted(paths: Paths, definition: Funnel) -> pl.DataFrame:
     """Columns product_id, viewers, adders, buyers, median_add_s, median_buy_s of every product that has a touch."""
     plans, count = plans_of(definition, list(definition.steps)), len(paths.products)
@@ -115,7 +116,7 @@ def _counted(paths: Paths, definition: Funnel) -> pl.DataFrame:
     )
     told = pl.DataFrame(
         {
-            "product_id": cast("pl.Series", pl.from_arrow(paths.products)).cast(TEXT),
+            "product_id": texts(paths.products),
             "product": np.arange(count, dtype=np.int32),
             "viewers": np.sum([np.zeros(count, np.int64), *viewers], axis=0),
         }
@@ -127,8 +128,21 @@ def _counted(paths: Paths, definition: Funnel) -> pl.DataFrame:
 _TOOK = pl.DataFrame(schema={"product": pl.Int32, "bought": pl.Boolean, "add": pl.Int64, "buy": pl.Int64})
 
 
+def _names(events: pa.Table, as_of: datetime) -> pl.DataFrame:
+    """The latest name of each product in a cart: product_id, timestamp, product_name."""
+    added = (step_numbers(events["type"], [EVENT_OF[ADD]]) == 0) & (micros(events["timestamp"]) <= moment_us(as_of))
+    product, ids = numbered(events["product_id"])
+    rows = np.flatnonzero(added & (product >= 0))
+    rows = rows[np.argsort(micros(events["timestamp"])[rows], kind="stable")]
+    last = np.full(len(ids), -1)
+    last[product[rows]] = rows
+    named = last >= 0
+    told = events.select(["timestamp", "product_name"]).take(pa.array(last[named]))
+    names = cast("pl.DataFrame", pl.from_arrow(told)).with_columns(pl.col("product_name").cast(TEXT))
+    return names.insert_column(0, texts(ids.filter(pa.array(named))).alias("product_id"))
+
+
 def _latest(names: pl.DataFrame) -> pl.DataFrame:
-    """The latest row of each product: product_id, timestamp, product_name."""
     return names.group_by("product_id").agg(pl.col("timestamp", "product_name").sort_by("timestamp").last())
 
 

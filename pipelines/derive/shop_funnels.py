@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
 
 import polars as pl
 
 from pipelines.derive.frames import Frame
 from pipelines.derive.funnel import Funnel, histogram, step_rows
 from pipelines.derive.funnel_kernel import FOREVER
-from pipelines.derive.funnel_lots import Lot, Paths, columns_of, gathered, lot_of, lots_of_views, walked
+from pipelines.derive.funnel_lots import Lot, Paths, columns_of, gathered, lot_of, lots_of_views, texts, walked
 from pipelines.derive.touches import ADD, CHECKOUT, EVENT_OF, PURCHASE, VIEW
 from pipelines.tables import INPUTS, TABLES
 from pipelines.tables.contract import SMALL, TEXT
@@ -132,7 +131,7 @@ def steps_of(found: Walks, exposures: pl.DataFrame | None = None) -> pl.DataFram
         for by in (None, "weekday")
     ]
     exposures = INPUTS["exposures"].empty() if exposures is None else exposures
-    units = cast("pl.Series", pl.from_arrow(found.users.units)).cast(TEXT).alias("unit").to_frame()
+    units = texts(found.users.units).alias("unit").to_frame()
     experiments = exposures["experiment"].unique().sort()
     rows.extend(_by_variant(found, units, exposures, experiment) for experiment in experiments)
     return pl.concat(rows).sort(STEPS.key)
@@ -146,10 +145,9 @@ def user_depths(events: Frame, views: Frame, as_of: datetime, window: timedelta 
 def depths_of(found: Walks) -> pl.DataFrame:
     """``user_depths`` of walks."""
     definition, step = user_funnel(found.window), pl.col("depth").cast(SMALL)
-    users = cast("pl.Series", pl.from_arrow(found.users.units)).cast(TEXT)
     return (
         found.user_attempts.with_columns(
-            user_id=users.gather(found.user_attempts["unit"]),
+            user_id=texts(found.users.units).gather(found.user_attempts["unit"]),
             deepest_step=(step - 1).replace_strict(dict(enumerate(definition.steps)), return_dtype=TEXT),
             convert_s=_seconds(pl.col("at_3") - pl.col("at_0")),
         )

@@ -10,7 +10,7 @@ import polars as pl
 
 from cart_core.projector import kernel
 from pipelines.derive.frames import Frame, collected
-from pipelines.derive.histories import histories, tables_at
+from pipelines.derive.histories import FOLDED, histories, tables_at
 from pipelines.tables.contract import MOMENT, TEXT, ids_as_text
 
 VIEW, ADD, CHECKOUT, PURCHASE = "view", "add", "checkout", "purchase"
@@ -57,7 +57,7 @@ def bought_lines(events: Frame, as_of: datetime) -> pl.DataFrame:
 
     Columns user_id, product_id, completed_at, quantity, price_cents, currency (null where the cart mixes them).
     """
-    known = histories(events, as_of)
+    known = histories(events, as_of, columns=FOLDED)
     places = np.flatnonzero(known.kinds[known.order] == kernel.CHECKOUT_COMPLETED) if len(known.order) else known.order
     told = tables_at(known, places)
     counts = told.carts["line_count"].to_numpy()

@@ -10,6 +10,7 @@ from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import product_funnels, shop_funnels
 
 GROUP = "funnels"
+ENCODED = ("user_id", "type", "product_id", "product_name", "currency")
 
 
 @tables("funnel_steps", "funnel_daily", "user_funnel", "funnel_times", group=GROUP, deps=["events"])
@@ -20,7 +21,7 @@ def funnels(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame
     """
     part_of = partial(shop_funnels.part_of, as_of=as_of, window=terms.window)
     with shop.history() as history:
-        parts = history.each(shop_funnels.EVENT_COLUMNS, part_of)
+        parts = history.each(shop_funnels.EVENT_COLUMNS, part_of, ENCODED)
     walked = shop_funnels.walks_of(parts, shop.views(), as_of, terms.window, terms.time_zone)
     return {
         "funnel_steps": shop_funnels.steps_of(walked, shop.given("exposures")),
@@ -34,5 +35,5 @@ def funnels(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame
 def product_funnel(shop: Shop, terms: Terms, as_of: datetime) -> pl.DataFrame:
     """Who viewed, added and bought each product."""
     with shop.history() as history:
-        parts = history.each(product_funnels.EVENT_COLUMNS, partial(product_funnels.part_of, as_of=as_of))
+        parts = history.each(product_funnels.EVENT_COLUMNS, partial(product_funnels.part_of, as_of=as_of), ENCODED)
     return product_funnels.products_of(parts, shop.views(), as_of, terms.window)

@@ -13,7 +13,7 @@ from cart_core.events import CartAbandoned, CheckoutCompleted, ItemAdded
 from cart_core.projector import fold_table
 from cart_core.schema import to_table
 from cart_core.simulator import Shop, chunks
-from pipelines.derive import abandonment_rates, recovery_outcomes, shop_funnels
+from pipelines.derive import abandonment_rates, product_funnels, recovery_outcomes, shop_funnels
 from pipelines.derive.abandonment import announced, due, episodes, restatements
 from pipelines.derive.coupons import coupon_effects
 from pipelines.derive.experiments import Experiment, acts, analyse
@@ -93,7 +93,7 @@ class World:
             "funnel_daily": shop_funnels.funnel_daily(events, self.views, as_of, time_zone=zone),
             "funnel_steps": shop_funnels.funnel_steps(events, self.views, as_of, self.exposures, time_zone=zone),
             "user_funnel": shop_funnels.user_depths(events, self.views, as_of),
-            "product_funnel": shop_funnels.product_funnel(events, self.views, as_of),
+            "product_funnel": product_funnels.product_funnel(events, self.views, as_of),
             "funnel_times": shop_funnels.funnel_times(events, self.views, as_of),
             "experiment_results": analysis.results,
             "experiment_daily": analysis.daily,

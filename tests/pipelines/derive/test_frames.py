@@ -10,7 +10,7 @@ import pytest
 
 from cart_core.events import CheckoutCompleted, CouponApplied, CouponRemoved, ItemAdded
 from cart_core.schema import to_table
-from pipelines.derive import abandonment_rates, recovery_outcomes, shop_funnels
+from pipelines.derive import abandonment_rates, product_funnels, recovery_outcomes, shop_funnels
 from pipelines.derive.abandonment import due, episodes, restatements
 from pipelines.derive.coupons import coupon_effects
 from pipelines.derive.frames import collected, moment_column, moment_us, utc
@@ -58,7 +58,7 @@ def outcomes(as_of: datetime) -> pl.DataFrame:
         lambda as_of: overcharges(EVENTS, as_of),
         lambda as_of: shop_funnels.funnel_daily(EVENTS, VIEWS, as_of),
         lambda as_of: shop_funnels.funnel_steps(EVENTS, VIEWS, as_of),
-        lambda as_of: shop_funnels.product_funnel(EVENTS, VIEWS, as_of),
+        lambda as_of: product_funnels.product_funnel(EVENTS, VIEWS, as_of),
     ],
     ids=[
         "episodes",
