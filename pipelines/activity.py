@@ -21,8 +21,13 @@ from pipelines.shop import History, ids_of
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NAME = "activity"
-COLUMNS = ("cart_id", "timestamp", "position")
-LATEST = {"latest_us": pl.col("timestamp").to_physical().max(), "last_position": pl.col("position").max()}
+COLUMNS = ("cart_id", "timestamp", "type", "position")
+TIME_US = pl.col("timestamp").to_physical()
+LATEST = {
+    "latest_us": TIME_US.max(),
+    "acted_us": TIME_US.filter(pl.col("type") != "CartAbandoned").max().fill_null(-(2**63)),
+    "last_position": pl.col("position").max(),
+}
 AGAIN = {name: pl.col(name).max() for name in LATEST}
 
 
@@ -30,20 +35,23 @@ AGAIN = {name: pl.col(name).max() for name in LATEST}
 class Activity:
     """One entry per cart, in order of (key, id): ``ids`` are (n, 16) bytes.
 
-    ``latest_us`` is the time of the cart's latest event, whichever version that has, ``last_position`` where its last
-    one stands.
+    ``latest_us`` is the time of the cart's latest event, whichever version that has, ``acted_us`` that of its latest
+    but for CartAbandoned, and ``last_position`` is where its last one stands.
     """
 
     ids: Array
     latest_us: Array
+    acted_us: Array
     last_position: Array
 
-    def stale(self, position: int, settled_us: int) -> Array:
-        """Per cart whether an event of it stands after a position, or happened after a moment.
+    def stale(self, position: int, as_of_us: int, horizon_us: int, *, announcements: bool = True) -> Array:
+        """Per cart whether an event stands after a position, happens after a moment, or is younger than a horizon then.
 
-        Carts that share their key are stale together, so that they can be told by it.
+        Of carts with ``announcements`` left out CartAbandoned alone makes none young. Carts that share their key are
+        stale together, so that they can be told by it.
         """
-        found = (self.last_position > position) | (self.latest_us > settled_us)
+        young = (self.latest_us if announcements else self.acted_us) > as_of_us - horizon_us
+        found = (self.last_position > position) | (self.latest_us > as_of_us) | young
         keys = schema.cart_keys(self.ids)
         shared = np.flatnonzero(keys[1:] == keys[:-1])
         if len(shared):
@@ -73,7 +81,8 @@ def _kept(path: Path, history: History) -> tuple[int, pl.DataFrame] | None:
         notes = files.notes_of(path)
         position = int(notes["position"])
         if position <= history.store.position() and history.event_id(position) == notes["last_event_id"]:
-            return position, pl.read_parquet(path)
+            found = pl.read_parquet(path)
+            return (position, found) if found.columns == ["cart_id", *LATEST] else None
     return None
 
 
@@ -90,4 +99,4 @@ def _together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _activity(frame: pl.DataFrame) -> Activity:
-    return Activity(ids_of(frame["cart_id"]), frame["latest_us"].to_numpy(), frame["last_position"].to_numpy())
+    return Activity(ids_of(frame["cart_id"]), *(frame[name].to_numpy() for name in LATEST))

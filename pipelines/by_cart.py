@@ -46,6 +46,7 @@ from pipelines.shop import History, ShopFolder, ids_of
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MOSTLY = 0.5
+MICROSECOND = timedelta(microseconds=1)
 FOLDER = Path("cache") / "by_cart"
 CODE = (cart_core.projector, pipelines.derive, pipelines.tables)
 
@@ -58,8 +59,8 @@ class ByCart:
     its cart's id in ``cart_id``, as text or 16 bytes. It may rest on nothing but those events, the moment and
     ``terms``, which name every parameter with its value. ``horizon`` is how long after a cart's latest event its rows
     can still change because time passes; where they do so only because an event of the future has come to pass it
-    is 0. Rows stand in order of ``sort``, whose values must be unique, else by the keys of their carts, and within one
-    as ``derive`` gives them.
+    is 0. Without ``announcements`` no time that passes after a CartAbandoned changes any. Rows stand in order of
+    ``sort``, whose values must be unique, else by the keys of their carts, and within one as ``derive`` gives them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ByCart:
     horizon: timedelta
     terms: Mapping[str, Any] = field(default_factory=dict)
     sort: Sequence[str] = ()
+    announcements: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,8 @@ def _carried(
         why = _why_whole(history, notes, now)
         stale = None
         if why is None and notes is not None:
-            settled_by = rules.parse_time(notes["as_of"]) - plan.horizon
-            stale = activity.stale(int(notes["position"]), rules.to_micros(settled_by))
+            then_us, horizon_us = rules.to_micros(rules.parse_time(notes["as_of"])), plan.horizon // MICROSECOND
+            stale = activity.stale(int(notes["position"]), then_us, horizon_us, announcements=plan.announcements)
             why = "most carts are stale" if stale.sum() > MOSTLY * len(stale) else None
         if why is not None or stale is None:
             frame = _in_order(plan, list(in_order(plan.derive, history.batches(plan.columns))))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cart_core.events import CheckoutCompleted, Envelope, ItemAdded
+from cart_core.events import CartAbandoned, CheckoutCompleted, Envelope, ItemAdded
 from cart_core.store import CartStore
 from pipelines import by_cart
 from pipelines import shop as shops_module
@@ -33,7 +33,14 @@ ORDER_COLUMNS = ("cart_id", "user_id", "version", "timestamp", "type", "order_id
 def silences(as_of: datetime, window: timedelta = WINDOW) -> ByCart:
     """Episodes, whose rows change for as long as a window is open."""
     derive = partial(abandonment.episodes, as_of=as_of, idle=IDLES, window=window)
-    return ByCart("silences", abandonment.COLUMNS, derive, max(IDLES) + window, {"window": window})
+    terms = {"window": window}
+    return ByCart("silences", abandonment.COLUMNS, derive, max(IDLES) + window, terms, announcements=False)
+
+
+def due(as_of: datetime) -> ByCart:
+    """Carts to be told of their silence, one row each."""
+    derive = partial(abandonment.due, as_of=as_of, idle=HOUR)
+    return ByCart("due", abandonment.COLUMNS, derive, HOUR, announcements=False)
 
 
 def orders(as_of: datetime) -> ByCart:
@@ -73,7 +80,7 @@ def settled(tmp_path) -> PlainShop:
 nights = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 30).map(lambda hours: hours * HOUR)), max_size=4)
 
 
-@pytest.mark.parametrize("plan", [silences, orders])
+@pytest.mark.parametrize("plan", [silences, due, orders])
 @pytest.mark.parametrize("few", [0, 1_000])
 @settings(max_examples=20)
 @given(events=shops(max_carts=8, max_size=6, shuffled=False), nights=nights)
@@ -121,6 +128,17 @@ def test_a_cart_whose_latest_event_is_not_its_last_stays_stale_as_long(tmp_path)
     again = kept(shop, silences(NOON + 3 * HOUR), NOON + 3 * HOUR)
     assert again.carts_read == 1
     assert again.frame.equals(whole(shop, silences(NOON + 3 * HOUR)))
+
+
+def test_telling_a_cart_so_makes_it_no_younger(settled):
+    """After the night in which a CartAbandoned came in, its silence is as settled as it was before."""
+    told = envelope(CartAbandoned(NOON), 2, cart=cart_id(3), at=NOON + 24 * HOUR)
+    fill(settled.folder, [told])
+    read = []
+    for hours in (25, 26):
+        read.append(kept(settled, silences(NOON + hours * HOUR), NOON + hours * HOUR).carts_read)
+        assert kept(settled, due(NOON + hours * HOUR), NOON + hours * HOUR).frame.height == 9
+    assert read == [1, 0]
 
 
 def test_other_parameters_derive_all(settled):
@@ -188,5 +206,5 @@ def test_the_activity_of_carts_is_that_of_all_events(settled):
         went_on = brought_up(history, settled.folder / by_cart.FOLDER)
         anew = brought_up(history, settled.folder / "elsewhere")
     assert len(went_on.ids) == 11
-    for name in ("ids", "latest_us", "last_position"):
+    for name in ("ids", "latest_us", "acted_us", "last_position"):
         assert (getattr(went_on, name) == getattr(anew, name)).all()

@@ -43,10 +43,8 @@ def abandonment_events(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
 
     A shopper who acts at that moment wins: the cart is skipped and counted.
     """
-    plan = ByCart(
-        "due", abandonment.COLUMNS, partial(abandonment.due, as_of=as_of, idle=terms.idle), terms.idle,
-        {"idle": terms.idle},
-    )  # fmt: skip
+    due = partial(abandonment.due, as_of=as_of, idle=terms.idle)
+    plan = ByCart("due", abandonment.COLUMNS, due, terms.idle, {"idle": terms.idle}, announcements=False)
     carts = kept(shop, plan, as_of).frame
     with shop.events() as store:
         told = announce_to(store, carts, as_of)
@@ -95,4 +93,5 @@ def silences(
         derive if columns is None else lambda events: derive(events).select(columns),
         horizon=max(idles) + terms.window,
         terms={"idles": idles, "window": terms.window, "columns": columns},
+        announcements=False,
     )
