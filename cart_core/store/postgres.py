@@ -207,15 +207,22 @@ class PostgresCatalog(Catalog):
             self._check_server(db)
             db.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"cart store {self.address.schema}",))
             if not _has_tables(db, ("meta",)):
-                if _has_tables(db, TABLES):
-                    raise Refused(
-                        "bad_settings",
-                        f"{self.place}: this schema holds other tables with our names: name another with ?schema=",
-                    )
-                if not db.execute("SELECT FROM pg_namespace WHERE nspname = ?", (self.address.schema,)).rowcount:
-                    db.execute(f'CREATE SCHEMA "{self.address.schema}"')
+                self._make_schema(db)
+            elif migrating.check_version(db) == SCHEMA_VERSION:
+                return  # another process was quicker, and may be writing by now
+            else:
+                db.execute("LOCK TABLE state")  # where every writer begins, so none is in the midst of something
             migrating.create(db, TYPES, FURTHER, str(uuid4()))
             db.commit()
+
+    def _make_schema(self, db: Session) -> None:
+        if _has_tables(db, TABLES):
+            raise Refused(
+                "bad_settings",
+                f"{self.place}: this schema holds other tables with our names: name another with ?schema=",
+            )
+        if not db.execute("SELECT FROM pg_namespace WHERE nspname = ?", (self.address.schema,)).rowcount:
+            db.execute(f'CREATE SCHEMA "{self.address.schema}"')
 
     def _check_server(self, db: Session) -> None:
         if db.raw.info.server_version < OLDEST_SERVER:

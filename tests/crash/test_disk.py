@@ -29,6 +29,7 @@ ACTIONS: dict[str, Callable[[CartStore], object]] = {
     "import": lambda store: store.append_many([*life("e"), *life("f")]),
     "seal": lambda store: store.seal(),
     "compact": lambda store: store.compact(),
+    "publish": lambda store: store.publish(),
     "forget": lambda store: store.forget("eve"),
     "read": lambda store: versions(store.read(named("a"))),
     "verify": lambda store: store.verify().problems,
@@ -77,7 +78,7 @@ def test_p4_on_a_full_disk_writing_fails_clearly_and_goes_on_when_there_is_room(
             while True:
                 out.write(bytes(4096))
         told = trials(store)
-        for name in ("append", "import of a few", "import", "seal", "compact", "forget"):
+        for name in ("append", "import of a few", "import", "seal", "compact", "publish", "forget"):
             assert isinstance(told[name], StoreError), name
             assert "the store is as it was: make room and try again" in str(told[name])
         assert (told["read"], told["verify"], store.position()) == ([1, 2, 3, 4, 5], [], before)
@@ -196,7 +197,7 @@ def try_as_nobody(folder: Path, told: Connection) -> None:
     told.send({name: (type(each).__name__, str(each)) for name, each in trials_told.items()})
 
 
-WRITING = {"append", "import of a few", "import", "seal", "compact", "forget"}
+WRITING = {"append", "import of a few", "import", "seal", "compact", "publish", "forget"}
 CLOSED: dict[str, tuple[str, int, set[str], str]] = {
     "the folder": (".", 0o555, {*WRITING, "read", "verify"}, "check its permissions"),
     "the catalog to writing": ("catalog.sqlite", 0o444, {*WRITING, "read", "verify"}, "check its permissions"),
@@ -204,7 +205,7 @@ CLOSED: dict[str, tuple[str, int, set[str], str]] = {
     "the segments to writing": (
         "segments",
         0o555,
-        {"import", "seal", "compact"},
+        {"import", "seal", "compact", "publish"},
         "check the permissions of its folder",
     ),
     "a segment": (

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -20,6 +21,7 @@ from tests import postgres
 from tests.cart_core.store.builders import life, named
 from tests.conftest import REPOSITORY
 from tests.fixtures.make_store import told
+from tests.forking import finish, start
 
 FIXTURES = REPOSITORY / "tests" / "fixtures"
 EARLIER = range(1, SCHEMA_VERSION)
@@ -104,6 +106,22 @@ def test_an_earlier_catalog_on_postgresql_goes_on(migrated: CartStore, earlier: 
             (4, "someone new"),
         ]
     assert (version, migrated.verify().problems) == (cart["version"] + 1, [])
+
+
+def open_and_append(url: str, segments: Path, number: int, telling: Pipe) -> None:
+    """Open the store when others do, and write a cart of one's own."""
+    with CartStore.open(catalog=url, segments=str(segments)) as store:
+        mug = ItemAdded("mug", "Mug", 1, 1, "USD")
+        telling.send(store.append(named(f"own {number}"), [mug], f"user {number}", 0))
+
+
+def test_an_earlier_catalog_on_postgresql_is_migrated_by_one_of_many(earlier: tuple[str, Path, dict[str, Any]]):
+    """Several processes open it at once: none fails, and all of them write."""
+    url, segments, before = earlier
+    children = [start(open_and_append, url, segments, number) for number in range(4)]
+    assert [finish(*each) for each in children] == [[1]] * 4
+    with CartStore.open(catalog=url, segments=str(segments)) as store:
+        assert (store.position(), store.verify().problems) == (before["position"] + 4, [])
 
 
 def test_names_of_an_earlier_catalog_are_held_from_the_next_seal_on(migrated: CartStore):
