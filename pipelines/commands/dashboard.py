@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,12 +47,23 @@ def dashboard(
             "not_installed",
             f"cart dashboard needs the extra dashboard: pip install cart-workbench[dashboard] ({error})",
         ) from error
+    _can_listen(host, port)
     os.environ["CART_STORE"] = str(chosen.path.resolve())
     _warm_up()
     settings = options(host, port)
     bootstrap.load_config_options(settings)
     output.lines(f"dashboard of {chosen.path}: http://{host}:{port} (Ctrl-C stops it)")
     bootstrap.run(str(SCRIPT), is_hello=False, args=[], flag_options=settings)
+
+
+def _can_listen(host: str, port: int) -> None:
+    """Raises Refused (cannot_listen) where somebody else listens there, or the address is not this machine's."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise Refused(
+            "cannot_listen", f"nothing can listen on {host}:{port} ({error.strerror}): name another by --port"
+        ) from error
 
 
 def options(host: str, port: int) -> dict[str, Any]:
