@@ -58,7 +58,7 @@ def cut_by(parts: Array, tables: CartTables) -> dict[int, tuple[pa.Buffer, pa.Bu
     numbers, begins = np.unique(parts[order], return_index=True)
     ordered = taken(tables, order)
     line_ends = np.r_[0, np.cumsum(ordered.carts["line_count"].to_numpy())]
-    ends = np.r_[begins[1:], len(order)]
+    ends = np.append(begins, len(order))[1:]
     carts = _packed(ordered.carts, begins, ends)
     lines = _packed(ordered.lines, line_ends[begins], line_ends[ends])
     return dict(zip(numbers.tolist(), zip(carts, lines, strict=True), strict=True))

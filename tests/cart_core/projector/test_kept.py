@@ -127,6 +127,32 @@ def test_a_position_in_the_past_can_be_asked_for(tmp_path: Path) -> None:
     assert files_of(tmp_path) == rebuilt(store, tmp_path / "rebuilt")
 
 
+@pytest.mark.parametrize(("backwards", "position"), [(True, 15), (False, 20)])
+def test_tables_that_are_ahead_go_back_only_where_that_is_wanted(
+    tmp_path: Path, backwards: bool, position: int
+) -> None:
+    """An earlier position builds them anew, or leaves them as they are."""
+    store = filled()
+    refresh(store, tmp_path, part_positions=FEW_POSITIONS)
+    done = refresh(store, tmp_path, until=15, part_positions=FEW_POSITIONS, backwards=backwards)
+    assert (standing(tmp_path).position, done.rebuilt) == (position, backwards)
+
+
+def test_tables_ahead_of_a_store_that_was_set_back_are_built_anew(tmp_path: Path) -> None:
+    """A store restored from an earlier copy has fewer events than its tables know of."""
+    refresh(filled(20), tmp_path, part_positions=FEW_POSITIONS)
+    restored = filled(9)
+    assert refresh(restored, tmp_path, part_positions=FEW_POSITIONS, backwards=False).rebuilt
+    assert files_of(tmp_path) == rebuilt(restored, tmp_path / "rebuilt")
+
+
+def test_a_rebuild_leaves_nothing_but_the_tables(tmp_path: Path) -> None:
+    """What was on its way from batches to parts is gone."""
+    refresh(filled(), tmp_path, part_positions=FEW_POSITIONS)
+    generation = (tmp_path / ".kept" / "current").resolve()
+    assert sorted(path.name for path in generation.iterdir()) == ["carts", "lines", "watermark.json"]
+
+
 def test_forgetting_a_user_is_followed_by_a_rebuild(tmp_path: Path) -> None:
     """No kept table holds a forgotten user's id."""
     store = filled()
