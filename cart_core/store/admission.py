@@ -22,9 +22,13 @@ FORGOTTEN_USER = f"^{at_rest.FORGOTTEN}[0-9]+$"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of a batch: ``accepted`` row numbers in the order of their positions, and the rest."""
+    """What is to become of a batch: ``accepted`` row numbers in the order of their positions, and the rest.
+
+    ``by_cart`` are places in ``accepted`` in the order of a file: cart by cart, versions ascending.
+    """
 
     accepted: Array
+    by_cart: Array
     already_known: Array
     refused: pa.Table
     carts: int
@@ -60,10 +64,10 @@ def plan(table: pa.Table, known: Known, heads: Heads) -> Plan:
     _refuse_invalid(table, verdicts)
     if verdicts.open.any():
         _settle_ids(table, known, verdicts)
-    carts = _settle_versions(table, heads, verdicts) if verdicts.open.any() else 0
+    carts, rows = _settle_versions(table, heads, verdicts) if verdicts.open.any() else (0, np.zeros(0, np.int64))
     refused = pa.concat_tables(verdicts.refused) if verdicts.refused else REFUSED.empty_table()
-    accepted = _position_order(table, np.flatnonzero(verdicts.open))
-    return Plan(accepted, verdicts.known, refused.sort_by("row"), carts)
+    accepted, by_cart = _position_order(table, rows)
+    return Plan(accepted, by_cart, verdicts.known, refused.sort_by("row"), carts)
 
 
 def _refuse_invalid(table: pa.Table, verdicts: _Verdicts) -> None:
@@ -121,7 +125,8 @@ def _repeats(ids: Array) -> tuple[Array, Array]:
     return both[:, 0], both[:, 1]
 
 
-def _settle_versions(table: pa.Table, heads: Heads, verdicts: _Verdicts) -> int:
+def _settle_versions(table: pa.Table, heads: Heads, verdicts: _Verdicts) -> tuple[int, Array]:
+    """How many carts have rows that may enter, and those rows, cart by cart, versions ascending."""
     rows = np.flatnonzero(verdicts.open)
     carts = _ids(table, "cart_id", rows)
     versions = table["version"].to_numpy(zero_copy_only=False)[rows].astype(np.int64)
@@ -143,7 +148,7 @@ def _settle_versions(table: pa.Table, heads: Heads, verdicts: _Verdicts) -> int:
     wanted = head + 1 + np.arange(len(rows)) - np.repeat(starts, lengths)
     gap = versions != wanted
     verdicts.refuse(rows[gap], "version_gap", [_gap(table, row, at) for row, at in _each(rows, wanted, gap)])
-    return int((~gap[starts]).sum())
+    return int((~gap[starts]).sum()), rows[~gap]
 
 
 def _each(rows: Array, values: Array, chosen: Array) -> list[tuple[int, int]]:
@@ -161,21 +166,21 @@ def _gap(table: pa.Table, row: int, wanted: int) -> str:
     return f"version {version} of cart {cart} cannot follow: version {missing} or an earlier one is missing"
 
 
-def _position_order(table: pa.Table, rows: Array) -> Array:
-    """Accepted rows as they came, but each cart's rows by version among the places that they hold."""
-    if not len(rows):
-        return rows
-    carts = _ids(table, "cart_id", rows)
-    versions = table["version"].to_numpy(zero_copy_only=False)[rows].astype(np.int64)
-    by_version = layout.cart_order(carts, versions)
-    later = by_version[1:] > by_version[:-1]
-    later[layout.cart_starts(schema.take_ids(carts, by_version))[1:] - 1] = True
+def _position_order(table: pa.Table, by_version: Array) -> tuple[Array, Array]:
+    """Accepted rows as they came, but each cart's rows by version among the places that they hold; and those places.
+
+    ``by_version`` are the rows cart by cart, versions ascending, as then are the places.
+    """
+    came = np.sort(by_version)
+    places = np.searchsorted(came, by_version) if len(came) < len(table) else by_version
+    later = places[1:] > places[:-1]
+    later[layout.cart_starts(schema.take_ids(_ids(table, "cart_id", came), places))[1:] - 1] = True
     if later.all():
-        return rows
-    by_place = layout.cart_order(carts, np.arange(len(rows)))
-    placed = np.empty_like(rows)
-    placed[by_place] = rows[by_version]
-    return placed
+        return came, places
+    by_place = layout.cart_order(_ids(table, "cart_id", came), np.arange(len(came)))
+    placed = np.empty_like(came)
+    placed[by_place] = by_version
+    return placed, by_place
 
 
 def _ids(table: pa.Table, column: str, rows: Array) -> Array:

@@ -21,6 +21,9 @@ from cart_core.store.results import Admission
 JOURNAL_ROWS = 10_000
 SEGMENT_ROWS = 2_000_000
 TRIES = 20
+GIVEN = ["position", "user_key", "recorded_at", "bucket"]
+"""What rows get only when their place is known."""
+CONTENT = [name for name in at_rest.AT_REST.names if name not in GIVEN]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -45,7 +48,7 @@ class BulkWriter:
                 plan = self._plan(db, table)
             if not len(plan.accepted) or (whole and len(plan.refused)):
                 return _answer(plan, 0, base.position)
-            position = self._write(layout.taken(table, plan.accepted), base)
+            position = self._write(layout.taken(table, plan.accepted), plan.by_cart, base)
             if position is not None:
                 return _answer(plan, len(plan.accepted), position)
         raise StoreBusy(f"others kept writing to the carts of this batch; tried {TRIES} times: try again")
@@ -76,14 +79,21 @@ class BulkWriter:
             catalog.advance(db, position, recorded_us, running)
         return _answer(plan, len(plan.accepted), position)
 
-    def _write(self, accepted: pa.Table, base: State) -> int | None:
+    def _write(self, accepted: pa.Table, by_cart: Array, base: State) -> int | None:
         """Lay accepted rows down behind ``base``; None where somebody wrote to their carts meanwhile."""
-        with self._catalog.writing() as db:
-            stored = self._keyed(db, accepted, base.position, None)
+        parts = [
+            (start, by_cart[by_cart // SEGMENT_ROWS == start // SEGMENT_ROWS] - start) for start in _starts(accepted)
+        ]
+        with ThreadPoolExecutor(1) as beside:
+            content = beside.submit(_content, accepted, *parts[0])
+            with self._catalog.writing() as db:
+                stored = self._keyed(db, accepted, base.position, None)
+            first = content.result()
         written: list[tuple[Segment, bytes]] = []
         try:
-            for start in range(0, len(stored), SEGMENT_ROWS):
-                written.append(self._lay_down(stored.slice(start, SEGMENT_ROWS)))  # noqa: PERF401 - removed on error
+            for start, order in parts:
+                content = first if start == 0 else _content(accepted, start, order)
+                written.append(self._lay_down(stored.slice(start, SEGMENT_ROWS), order, content))
             position = self._commit(accepted, written, base)
         except BaseException:
             self._remove(written)
@@ -92,11 +102,16 @@ class BulkWriter:
             self._remove(written)
         return position
 
-    def _lay_down(self, part: pa.Table) -> tuple[Segment, bytes]:
-        """Write rows as a segment with its index, while they are hashed beside it; the segment and the root."""
+    def _lay_down(self, part: pa.Table, order: Array, content: pa.Table) -> tuple[Segment, bytes]:
+        """Write rows as a segment with its index, while they are hashed beside it; the segment and the root.
+
+        ``order`` is that of the file, in which ``content``, what the rows were sent with, already stands.
+        """
         with ThreadPoolExecutor(1) as beside:
             root = beside.submit(lambda: ledger.merkle_root(ledger.leaf_hashes(part)))
-            laid_out = layout.laid_out(part)
+            given = layout.taken(part.select(GIVEN), order)
+            columns = [(given if name in GIVEN else content)[name] for name in at_rest.AT_REST.names]
+            laid_out = pa.table(columns, schema=at_rest.AT_REST)
             segment = self._reader.folder.write_laid_out(laid_out)
             self._reader.indexes.keep(segment, laid_out)
             return segment, root.result()
@@ -141,6 +156,17 @@ class BulkWriter:
         for segment, _ in written:
             self._reader.folder.remove(segment.file)
             self._reader.indexes.forget(segment.file)
+
+
+def _starts(accepted: pa.Table) -> range:
+    """Where the segments begin that rows are laid down in."""
+    return range(0, len(accepted), SEGMENT_ROWS)
+
+
+def _content(accepted: pa.Table, start: int, order: Array) -> pa.Table:
+    """What the rows of a segment were sent with, in the order of its file."""
+    part = accepted.select(CONTENT).slice(start, SEGMENT_ROWS)
+    return layout.taken(part, order)
 
 
 def _answer(plan: Plan, appended: int, position: int) -> Admission:

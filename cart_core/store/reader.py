@@ -15,7 +15,7 @@ from cart_core.events import Envelope
 from cart_core.store import at_rest, catalog
 from cart_core.store.catalog import Connection, Segment
 from cart_core.store.index import IndexCache
-from cart_core.store.segment_index import Place, SegmentIndex
+from cart_core.store.segment_index import Place, SegmentIndex, first_not_below
 from cart_core.store.segments import SegmentFolder
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -147,17 +147,9 @@ class Reader:
         order = schema.ascending(keys)
         keys = keys[order]
         for segment in self.segments(db):
-            index = self.indexes.get(segment)
-            places = np.searchsorted(index.event_key, keys, side="left")
-            asked = np.arange(len(ids))
-            while True:
-                inside = places[asked] < len(index.event_key)
-                asked = asked[inside]
-                asked = asked[index.event_key[places[asked]] == keys[asked]]
-                if not len(asked):
-                    break
-                yield self._real_matches(segment, index.event_row[places[asked]], order[asked], ids)
-                places[asked] += 1
+            with self.indexes.searched(segment, len(ids)) as index:
+                for asked, file_rows in _matches(index, keys):
+                    yield self._real_matches(segment, file_rows, order[asked], ids)
 
     def _real_matches(self, segment: Segment, file_rows: Array, rows: Array, ids: Array) -> tuple[Array, pa.Table]:
         by_place = np.argsort(file_rows)
@@ -202,6 +194,19 @@ def _known(stored: list[tuple[bytes, int]], ids: Array) -> list[bytes]:
     asked = np.sort(schema.id_keys(ids))
     places = np.minimum(np.searchsorted(asked, keys), len(asked) - 1)
     return [names[place] for place in np.flatnonzero(asked[places] == keys)]
+
+
+def _matches(index: SegmentIndex, keys: Array) -> Iterator[tuple[Array, Array]]:
+    """Which of the ascending keys events of a segment have, and the rows of these; further ones of a key later."""
+    places = first_not_below(index.event_key, keys)
+    asked = np.flatnonzero(places < len(index.event_key))
+    while True:
+        asked = asked[index.event_key[places[asked]] == keys[asked]]
+        if not len(asked):
+            break
+        yield asked, index.event_row[places[asked]]
+        places[asked] += 1
+        asked = asked[places[asked] < len(index.event_key)]
 
 
 def _file_rows(index: SegmentIndex, places: Array) -> Array:

@@ -18,6 +18,8 @@ CARTS_PER_MARK = 64
 """How many carts there are, about, between two marks of an index: their keys are one page of it, or two."""
 HINT = 2**32
 """Pseudonyms below it fit into what an index says of a cart."""
+MANY = 10_000
+"""For so many keys a compiled search is worth loading."""
 
 
 class Place(NamedTuple):
@@ -71,7 +73,7 @@ class SegmentIndex:
         if not len(self.cart_key):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         asked = np.arange(len(keys))
-        places = np.searchsorted(self.cart_key, keys, side="left")
+        places = first_not_below(self.cart_key, keys)
         hits: list[Array] = []
         while True:
             asked = asked[places[asked] < len(self.cart_key)]
@@ -94,6 +96,15 @@ class SegmentIndex:
         places = np.searchsorted(self.cart_key, marks, side="left")
         starts = np.r_[self.cart_start, total_rows]
         return [int(starts[place]) for place in places] + [total_rows]
+
+
+def first_not_below(keys: Array, wanted: Array) -> Array:
+    """Where each of some ascending keys stands, or would stand, among others that ascend."""
+    if len(wanted) < MANY:
+        return np.asarray(keys.searchsorted(wanted))
+    from cart_core.store import searching  # noqa: PLC0415 - readers of few carts never load a compiler
+
+    return searching.first_not_below(keys, wanted)
 
 
 def build(ids: pa.Table) -> SegmentIndex:

@@ -36,7 +36,7 @@ def key(db: Connection, user_id: str) -> int:
 
 def keys(db: Connection, user_ids: Sequence[str]) -> dict[str, int]:
     """The numbers of many users, given now where there were none."""
-    known = catalog.known_users(db, user_ids)
+    known = catalog.known_users(db, sorted(user_ids))  # neighbours stand on one page of the database
     return known | _give(db, [each for each in dict.fromkeys(user_ids) if each not in known])
 
 
@@ -56,8 +56,8 @@ def forget(db: Connection, user_id: str) -> int | None:
 
 
 def sealed_names(db: Connection, after: int, until: int) -> bytes:
-    """SHA-256 over the commitments of the users with after < number <= until, in the order of the numbers."""
-    digest = sha256()
+    """SHA-256 over ``until`` and the commitments of the users with after < number <= until, in their order."""
+    digest = sha256(until.to_bytes(8, "big"))
     for _, _, _, committed in held(db, after, until):
         digest.update(committed or UNKNOWN)
     return digest.digest()
@@ -119,7 +119,7 @@ def problems(db: Connection, batches: Sequence[Batch]) -> list[str]:
     covered = 0
     for batch in batches:
         if batch.names is not None:
-            digest = sha256()
+            digest = sha256(batch.user_key.to_bytes(8, "big"))
             found += _span_problems(db, covered, batch.user_key, digest)
             if digest.digest() != batch.names:
                 who = _who(covered + 1, batch.user_key)

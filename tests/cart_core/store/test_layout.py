@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart_core import schema
-from cart_core.store import layout, segment_index
+from cart_core.store import layout, searching, segment_index
 
 IDS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=30, unique=True)
 
@@ -72,6 +72,26 @@ def test_an_index_finds_every_cart_and_no_other(ids: list[bytes]):
     bounds = built.bounds(64, len(carts))
     buckets = schema.buckets(column.take(pa.array(np.arange(len(carts)))))
     assert [int((buckets == bucket).sum()) for bucket in range(64)] == [int(each) for each in np.diff(bounds)]
+
+
+KEYS = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 20), max_size=60).map(sorted)
+
+
+@given(KEYS, KEYS)
+def test_a_walk_through_both_finds_what_a_search_for_each_finds(keys: list[int], wanted: list[int]):
+    """Many ascending keys among others, repeated ones, smaller and larger ones than all."""
+    kept, asked = np.array(keys, np.uint64), np.array(wanted, np.uint64)
+    assert searching.first_not_below(kept, asked).tolist() == np.searchsorted(kept, asked).tolist()
+
+
+def test_few_keys_and_many_are_found_alike():
+    """A search of many takes another way than one of few."""
+    keys = np.sort(np.random.default_rng(1).integers(0, 2**64, 3_000, np.uint64))
+    asked = np.sort(np.r_[keys, keys + np.uint64(1), keys[:10]].repeat(2))
+    places = segment_index.first_not_below(keys, asked)
+    few = [segment_index.first_not_below(keys, part) for part in np.array_split(asked, 7)]
+    assert len(asked) > segment_index.MANY
+    assert places.tolist() == np.concatenate(few).tolist()
 
 
 @given(st.lists(st.integers(0, 63), max_size=400), st.integers(2, 50))
