@@ -135,12 +135,12 @@ class Touched:
 
     def shares(self) -> Iterator[tuple[int, Touched]]:
         """Runs of whole units, each with the number of its first, so that all cores have work."""
-        for first, last in runs(self.starts):
+        for first, last in runs(self.starts, SHARE_ROWS):
             low, high = self.starts[first], self.starts[last]
             yield first, Touched(self.starts[first : last + 1] - low, self.at[low:high], self.code[low:high])
 
 
-def runs(starts: Ints, rows: int = SHARE_ROWS) -> list[tuple[int, int]]:
+def runs(starts: Ints, rows: int) -> list[tuple[int, int]]:
     """Units as runs [first, last) of some ``rows`` touches, or of one unit that has more."""
     edges = np.searchsorted(starts, np.arange(0, int(starts[-1]), rows), side="right") - 1
     firsts = np.unique(edges).tolist()

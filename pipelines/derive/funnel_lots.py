@@ -16,7 +16,7 @@ from cart_core.compiling import compile_loop
 from cart_core.projector.compiled import compiled
 from cart_core.projector.streaming import in_order
 from pipelines.derive.frames import Frame, collected, moment_us
-from pipelines.derive.funnel_attempts import Funnel, Touched, attempts_in, plans_of, runs, told
+from pipelines.derive.funnel_attempts import SHARE_ROWS, Funnel, Touched, attempts_in, plans_of, runs, told
 from pipelines.tables.contract import MOMENT, TEXT
 
 Ints: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -59,7 +59,7 @@ class Paths:
 
     def each(self) -> Iterator[tuple[int, Paths]]:
         """Runs of whole units, each with the number of its first; they look into the same memory."""
-        for first, last in runs(self.starts):
+        for first, last in runs(self.starts, SHARE_ROWS):
             low, high = self.starts[first], self.starts[last]
             starts = self.starts[first : last + 1] - low
             yield first, Paths(self.units, self.products, starts, self.product[low:high], self.key[low:high])

@@ -3,15 +3,28 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from cart_core.events import CheckoutCompleted, CheckoutStarted, Envelope, ItemAdded, QuantityChanged
 from cart_core.schema import to_table
+from pipelines.derive import funnel_lots, product_funnels, shop_funnels
+from pipelines.derive.funnel import Funnel, attempts, histogram, step_rows, trend
+from pipelines.derive.funnel_attempts import runs
 from pipelines.derive.product_funnels import product_funnel
-from pipelines.derive.shop_funnels import funnel_daily, funnel_steps, funnel_times, user_depths
-from pipelines.derive.touches import bought_lines
+from pipelines.derive.shop_funnels import (
+    cart_funnel,
+    funnel_daily,
+    funnel_steps,
+    funnel_times,
+    user_depths,
+    user_funnel,
+)
+from pipelines.derive.touches import bought_lines, cart_touches, product_touches, user_touches
 from pipelines.tables import INPUTS, TABLES, conformed
 from tests.builders import NOON, cart_id, envelope
 from tests.strategies import shops
@@ -177,3 +190,119 @@ def test_funnels_of_any_shop_keep_their_contract(events: list[Envelope], seen: l
     ):
         rates = [column for column in rows.columns if column.endswith("rate")]
         assert conformed(TABLES[name], rows).select(pl.any_horizontal(pl.col(rates) > 1).any()).item() is not True
+
+
+AS_OF, WINDOW, ZONE = NOON + 90 * MINUTE, 40 * MINUTE, "Asia/Tokyo"
+USERS, GOODS = ("ann", "bob", "eve"), (BOOK, PEN)
+acts = st.tuples(st.integers(0, 120), st.sampled_from([*GOODS, *GOODS, CheckoutStarted(), ORDER]))
+many_carts = st.lists(st.tuples(st.sampled_from(USERS), st.lists(acts, min_size=1, max_size=7)), max_size=6)
+many_views = st.lists(
+    st.tuples(st.integers(0, 120), st.sampled_from(USERS), st.sampled_from(["p1", "p2"])), max_size=12
+)
+shown = st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from("ab"), st.integers(0, 100)), max_size=4)
+
+
+def exposed(rows: list[tuple[str, str, int]]) -> pl.DataFrame:
+    """Exposures to one experiment, each given as (user, variant, minutes after noon)."""
+    told = [
+        {"user_id": user, "experiment": "button", "variant": variant, "exposed_at": NOON + MINUTE * minute}
+        for user, variant, minute in rows
+    ]
+    return pl.DataFrame(told, schema=INPUTS["exposures"].schema)
+
+
+def tables_in_parts(carts: list[Any], seen: pl.DataFrame, exposures: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Every funnel table of a shop whose carts are read one by one, its views in batches, ids as dictionaries."""
+    tables = [to_table(cart(*told, number=number, user=user)) for number, (user, told) in enumerate(carts, 1)]
+    tables = [
+        each.set_column(each.column_names.index("user_id"), "user_id", each["user_id"].dictionary_encode())
+        for each in [*tables, to_table([])]
+    ]
+    parts = [shop_funnels.part_of(each, AS_OF, WINDOW) for each in tables]
+    walks = shop_funnels.walks_of(parts, seen.lazy(), AS_OF, WINDOW, ZONE)
+    products = [product_funnels.part_of(each, AS_OF) for each in tables]
+    return {
+        "daily": shop_funnels.daily_of(walks),
+        "steps": shop_funnels.steps_of(walks, exposures),
+        "depths": shop_funnels.depths_of(walks).select("user_id", "depth", "mature"),
+        "times": shop_funnels.times_of(walks).filter(pl.col("funnel") == "user", pl.col("from_step") == 1),
+        "products": product_funnels.products_of(products, seen.lazy(), AS_OF, WINDOW).select(
+            "product_id", "viewers", "adders", "buyers", "median_add_s", "median_buy_s"
+        ),
+    }
+
+
+def tables_from_touches(carts: list[Any], seen: pl.DataFrame, exposures: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The same from ``attempts`` over touches with names, which is held to trying every assignment."""
+    events = to_table(
+        [each for number, (user, told) in enumerate(carts, 1) for each in cart(*told, number=number, user=user)]
+    )
+    users, bought = user_touches(events, seen), bought_lines(events, AS_OF)
+    by_user, by_cart = user_funnel(WINDOW), cart_funnel(WINDOW)
+    weekday = pl.col("at").dt.convert_time_zone(ZONE).dt.weekday().cast(pl.String)
+    rows = []
+    for name, touches, definition in (("cart", cart_touches(events), by_cart), ("user", users, by_user)):
+        found = attempts(touches.with_columns(weekday=weekday), definition, "weekday", AS_OF)
+        rows += [
+            (name, "all", step_rows(found, definition)),
+            (name, "weekday", step_rows(found, definition, "weekday")),
+        ]
+    if len(exposures):
+        touches = shop_funnels.exposed_touches(users, exposures, "button")
+        rows.append(("user", "button", step_rows(attempts(touches, by_user, "variant", AS_OF), by_user, "variant")))
+    found = attempts(users, by_user, as_of=AS_OF)
+    pairs = attempts(
+        product_touches(events, seen, bought), Funnel(("view", "add", "purchase"), WINDOW), "product_id", AS_OF
+    )
+    known = product_touches(events, seen, bought).filter(pl.col("at") <= AS_OF).select("product_id").unique()
+    took = [(pl.col(f"at_{k}") - pl.col(f"at_{k - 1}")).dt.total_microseconds() / 1_000_000 for k in (1, 2)]
+    counted = pairs.group_by("product_id").agg(
+        *(
+            pl.col("depth").ge(k).sum().cast(pl.Int64).alias(name)
+            for k, name in enumerate(("viewers", "adders", "buyers"), 1)
+        ),
+        median_add_s=took[0].median(),
+        median_buy_s=took[1].median(),
+    )
+    return {
+        "daily": trend(users, user_funnel(WINDOW, totals=True), AS_OF, time_zone=ZONE),
+        "steps": steps_named(rows),
+        "depths": found.select("depth", "mature", user_id="unit").select("user_id", "depth", "mature").sort("user_id"),
+        "times": histogram(found, 1, 2).with_columns(funnel=pl.lit("user")),
+        "products": known.join(counted, on="product_id", how="left")
+        .with_columns(pl.col("viewers", "adders", "buyers").fill_null(0))
+        .sort("product_id"),
+    }
+
+
+def steps_named(rows: list[tuple[str, str, pl.DataFrame]]) -> pl.DataFrame:
+    """Step rows with the funnel's and the breakdown's name, as a table of funnel_steps."""
+    told = [
+        each.rename({each.columns[0]: "breakdown_value"} if breakdown != "all" else {})
+        .with_columns(funnel=pl.lit(name), breakdown=pl.lit(breakdown))
+        .with_columns([] if breakdown != "all" else pl.lit("all").alias("breakdown_value"))
+        for name, breakdown, each in rows
+    ]
+    return conformed(TABLES["funnel_steps"], pl.concat(told, how="diagonal")).sort(TABLES["funnel_steps"].key)
+
+
+@settings(max_examples=60)
+@given(many_carts, many_views, shown)
+def test_parts_and_numbers_change_nothing(carts: list[Any], seen: list[Any], exposures: list[Any]) -> None:
+    """Read cart by cart and counted over numbers, every funnel table is what touches with names give."""
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(funnel_lots, "PART_ROWS", 3)
+        small.setattr(funnel_lots, "SHARE_ROWS", 4)
+        found = tables_in_parts(carts, views(*seen), exposed(exposures))
+    for name, expected in tables_from_touches(carts, views(*seen), exposed(exposures)).items():
+        assert_frame_equal(found[name], expected.select(found[name].columns), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("share", [1, 2, 5])
+def test_shares_of_any_size_hold_whole_units(share: int) -> None:
+    """Units fall into runs one after another, none is cut, and units without touches are in some run or in none."""
+    starts = np.array([0, 0, 3, 4, 4, 9, 9])
+    found = runs(starts, share)
+    assert [last for _, last in found[:-1]] == [first for first, _ in found[1:]]
+    assert sum(starts[last] - starts[first] for first, last in found) == 9
+    assert all(starts[first + 1] - starts[first] for first, _ in found)
