@@ -125,8 +125,8 @@ def walked(paths: Paths, definition: Funnel, as_of: datetime, begins: Ints | Non
             .insert_column(1, pl.Series("first_at", first_at).cast(MOMENT))
         )
 
-    empty = found_in((0, Paths(paths.units, paths.products, np.zeros(1, np.int64), paths.product[:0], paths.key[:0])))
-    return pl.concat([empty, *in_order(found_in, paths.each())])
+    nobody = Paths(paths.units, paths.products, np.zeros(1, np.int64), paths.product[:0], paths.key[:0])
+    return pl.concat([found_in((0, nobody)), *in_order(found_in, paths.each())])
 
 
 def lots_of_views(views: Frame, as_of: datetime, product: str | None = None) -> Iterator[Lot]:

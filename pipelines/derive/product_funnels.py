@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -91,41 +92,47 @@ def product_funnel(events: Frame, views: Frame, as_of: datetime, window: timedel
 
 def _counted(paths: Paths, definition: Funnel) -> pl.DataFrame:
     """Columns product_id, viewers, adders, buyers, median_add_s, median_buy_s of every product that has a touch."""
-    plans, count = plans_of(definition, list(definition.steps)), len(paths.products)
-
-    def found_in(each: tuple[int, Paths]) -> tuple[Ints, pl.DataFrame]:
-        pairs = each[1].apart()
-        found = attempts_in(0, pairs.touched(), plans, totals=False)
-        product, times = pairs.product[pairs.starts[found[:, 0]]], found[:, HEAD:]
-        further = found[:, 1] >= 1
-        took = {"product": product, "bought": found[:, 1] >= 2, "add": times[:, 1] - times[:, 0]}  # noqa: PLR2004 - the third step
-        buy = pl.Series("buy", times[:, 2] - times[:, 1])
-        told = pl.DataFrame(took).with_columns(buy).filter(further)
-        return np.bincount(product, minlength=count), told
-
-    viewers, rows = zip(*in_order(found_in, paths.each()), strict=True) if len(paths.key) else ((), ())
+    count = len(paths.products)
+    found = [(np.zeros(count, np.int64), _TOOK), *in_order(partial(_pairs, definition), paths.each())]
     took = (
-        pl.concat([_TOOK, *rows])
+        pl.concat(rows for _, rows in found)
         .group_by("product")
         .agg(
             adders=pl.len().cast(COUNT),
             buyers=pl.col("bought").sum().cast(COUNT),
-            median_add_s=pl.col("add").median() / US_PER_S,
-            median_buy_s=pl.col("buy").filter("bought").median() / US_PER_S,
+            median_add_s=pl.col("add_us").median() / US_PER_S,
+            median_buy_s=pl.col("buy_us").filter("bought").median() / US_PER_S,
         )
     )
     told = pl.DataFrame(
         {
             "product_id": texts(paths.products),
             "product": np.arange(count, dtype=np.int32),
-            "viewers": np.sum([np.zeros(count, np.int64), *viewers], axis=0),
+            "viewers": np.sum([viewers for viewers, _ in found], axis=0),
         }
     )
     touched = np.bincount(paths.product, minlength=count) > 0
     return told.filter(pl.Series(touched)).join(took, on="product", how="left").drop("product")
 
 
-_TOOK = pl.DataFrame(schema={"product": pl.Int32, "bought": pl.Boolean, "add": pl.Int64, "buy": pl.Int64})
+_TOOK = pl.DataFrame(schema={"product": pl.Int32, "bought": pl.Boolean, "add_us": pl.Int64, "buy_us": pl.Int64})
+
+
+def _pairs(definition: Funnel, share: tuple[int, Paths]) -> tuple[Ints, pl.DataFrame]:
+    """Of some shoppers: how many viewed each product, and a row for each who added it then."""
+    pairs = share[1].apart()
+    found = attempts_in(0, pairs.touched(), plans_of(definition, list(definition.steps)), totals=False)
+    product, depth = pairs.product[pairs.starts[found[:, 0]]], found[:, 1]
+    viewed, added, bought = found[:, HEAD:].T
+    took = pl.DataFrame(
+        {
+            "product": product,
+            "bought": depth == STEPS.index(PURCHASE),
+            "add_us": added - viewed,
+            "buy_us": bought - added,
+        }
+    )
+    return np.bincount(product, minlength=len(pairs.products)), took.filter(depth >= STEPS.index(ADD))
 
 
 def _names(events: pa.Table, as_of: datetime) -> pl.DataFrame:

@@ -131,9 +131,10 @@ def steps_of(found: Walks, exposures: pl.DataFrame | None = None) -> pl.DataFram
         for by in (None, "weekday")
     ]
     exposures = INPUTS["exposures"].empty() if exposures is None else exposures
-    units = texts(found.users.units).alias("unit").to_frame()
-    experiments = exposures["experiment"].unique().sort()
-    rows.extend(_by_variant(found, units, exposures, experiment) for experiment in experiments)
+    definition = user_funnel(found.window)
+    for experiment in exposures["experiment"].unique().sort():
+        attempted = exposed_attempts(found.users, definition, exposures, experiment, found.as_of)
+        rows.append(_broken_down("user", attempted.rename({"variant": experiment}), definition, experiment))
     return pl.concat(rows).sort(STEPS.key)
 
 
@@ -194,13 +195,18 @@ def _exposed(exposures: pl.DataFrame, experiment: str) -> pl.DataFrame:
     return first.filter(pl.col("variants") == 1).drop("variants")
 
 
-def _by_variant(found: Walks, units: pl.DataFrame, exposures: pl.DataFrame, experiment: str) -> pl.DataFrame:
+def exposed_attempts(
+    users: Paths, definition: Funnel, exposures: pl.DataFrame, experiment: str, as_of: datetime
+) -> pl.DataFrame:
+    """The attempts of shoppers who saw one variant, over their touches from the first exposure on.
+
+    Columns as of ``walked``, and variant.
+    """
+    units = texts(users.units).alias("unit").to_frame()
     told = units.join(_exposed(exposures, experiment), on="unit", how="left", maintain_order="left")
     begins = told["exposed_at"].to_physical().fill_null(FOREVER).to_numpy()
-    definition = user_funnel(found.window)
-    attempted = walked(found.users, definition, found.as_of, begins)
-    variant = told["variant"].gather(attempted["unit"]).alias(experiment)
-    return _broken_down("user", attempted.with_columns(variant), definition, experiment)
+    found = walked(users, definition, as_of, begins)
+    return found.with_columns(told["variant"].gather(found["unit"]))
 
 
 def _broken_down(name: str, found: pl.DataFrame, definition: Funnel, by: str | None) -> pl.DataFrame:
