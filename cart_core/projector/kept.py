@@ -37,6 +37,7 @@ from cart_core.projector.tables import CARTS, LINES, CartTables, taken
 
 PART_POSITIONS = 2**18
 MOSTLY_NEW = 0.5
+MANY_NEW = 4_000_000
 COLUMNS = (*NEEDED, "position")
 NOTHING = CartTables(CARTS.empty_table(), LINES.empty_table())
 
@@ -118,9 +119,10 @@ def refresh(
     Only new events are read, and folded on top of the kept carts that they touch; only parts with such carts are
     written. The tables are those of a full rebuild, byte for byte, and take the place of the old ones, together with
     the watermark, in one step; a crash leaves the old ones. A full rebuild happens where there is nothing to go on
-    from: at first, after a user was forgotten, where the store or its parts are others, or most events are new;
-    ``rebuild`` says how, if not in this process. Tables that are ahead of ``until`` are built anew too, or left as
-    they are without ``backwards``. One process refreshes at a time; readers never wait.
+    from: at first, after a user was forgotten, where the store or its parts are others, where most events are new, or
+    more than MANY_NEW, as new events are held in memory; ``rebuild`` says how, if not in this process. Tables that are
+    ahead of ``until`` are built anew too, or left as they are without ``backwards``. One process refreshes at a time;
+    readers never wait.
     """
     home = generations.home_of(folder)
     home.mkdir(parents=True, exist_ok=True)
@@ -149,7 +151,7 @@ def _goes_on(source: Source, before: Watermark, mark: Watermark) -> bool:
     alike = replace(before, position=mark.position, last_event_id=mark.last_event_id) == mark
     if not alike or before.position > mark.position:
         return False
-    if mark.position - before.position > MOSTLY_NEW * mark.position:
+    if mark.position - before.position > min(MANY_NEW, MOSTLY_NEW * mark.position):
         return False
     return event_id(source, before.position) == before.last_event_id
 

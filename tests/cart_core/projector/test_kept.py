@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cart_core.events import CheckoutCompleted, Envelope, ItemAdded, ItemRemoved
-from cart_core.projector import fold_table, generations
+from cart_core.projector import fold_table, generations, kept
 from cart_core.projector.kept import Kept, Refreshed, current, refresh
 from cart_core.store import CartStore, MemoryStore
 from tests.builders import cart_id, history
@@ -144,6 +144,19 @@ def test_tables_ahead_of_a_store_that_was_set_back_are_built_anew(tmp_path: Path
     restored = filled(9)
     assert refresh(restored, tmp_path, part_positions=FEW_POSITIONS, backwards=False).rebuilt
     assert files_of(tmp_path) == rebuilt(restored, tmp_path / "rebuilt")
+
+
+@pytest.mark.parametrize(("bound", "new", "rebuilds"), [(3, 3, False), (3, 4, True), (100, 20, False), (100, 21, True)])
+def test_many_new_events_are_not_held_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int, new: int, rebuilds: bool
+) -> None:
+    """More than a bound, or more than half of all, are read with the rest a piece at a time."""
+    monkeypatch.setattr(kept, "MANY_NEW", bound)
+    store = filled()
+    refresh(store, tmp_path, part_positions=FEW_POSITIONS)
+    for number in range(new):
+        store.append_many(history(item("b"), cart=cart_id(100 + number)))
+    assert refresh(store, tmp_path, part_positions=FEW_POSITIONS).rebuilt == rebuilds
 
 
 def test_a_rebuild_leaves_nothing_but_the_tables(tmp_path: Path) -> None:
