@@ -1,39 +1,49 @@
 """The analytics' speed: episodes, a funnel, candidates and an experiment, beside the same questions in plain SQL.
 
-Run ``python benchmarks/analytics.py [EVENTS ...]`` (default 1000000). A simulated shop of that size is written first.
-Each stage runs in a process of its own, so that its peak memory is its own. The SQL asks for what a person would write
-in DuckDB: its funnel takes first touches, its candidates have no reasons, its experiment no adjustment.
+Run ``python benchmarks/analytics.py [EVENTS ...] [--keep FOLDER]`` (default 1000000). A simulated shop of that size is
+written first. Each stage runs in a process of its own, so that its peak memory is its own. The SQL asks for what a
+person would write in DuckDB: its candidates have no reasons, its experiment no intervals and no adjustment. What both
+find must add up to the same figures, or the run ends. ``--keep FOLDER`` keeps the shops, and takes up those kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from analytics_sql import CANDIDATES, EPISODES, EXPERIMENT, FUNNEL
+from analytics_sql import (
+    CANDIDATES,
+    CANDIDATES_IN_SUM,
+    EPISODES,
+    EPISODES_IN_SUM,
+    EXPERIMENT,
+    EXPERIMENT_IN_SUM,
+    FUNNEL,
+    FUNNEL_IN_SUM,
+)
 
 from cart_core.projector.streaming import in_order
 from cart_core.schema import EVENTS
 from cart_core.simulator import simulate
 from pipelines.derive.abandonment import COLUMNS, episodes
 from pipelines.derive.experiments import CATALOG, Experiment, acts, compare, first_exposures
-from pipelines.derive.experiments.acts import counted, metrics_of
+from pipelines.derive.experiments.metrics import COVARIATES
+from pipelines.derive.experiments.tallying import metrics_of, tallies, together
 from pipelines.derive.funnel import Funnel, attempts, step_rows
 from pipelines.derive.recovery import Inputs, Policy, candidates_of, of_carts, orders
-from pipelines.derive.shop_funnels import exposed_touches
-from pipelines.derive.touches import user_touches
-from pipelines.tables import INPUTS
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 60
@@ -42,43 +52,79 @@ EVENTS_PER_CART = 6.6
 IDLES = [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)]
 BATCH_ROWS = 1_000_000
 SHARE_ROWS = 5_000_000
+EXPERIMENT_KEY = "checkout_button"
 TEN_METRICS = tuple(CATALOG)[:10]
+STEP_OF = {"ItemAdded": "add", "CheckoutStarted": "checkout", "CheckoutCompleted": "purchase"}
 ORDER_COLUMNS = ("cart_id", "user_id", "version", "timestamp", "type", "order_id", "total_cents")
 SPAWN = multiprocessing.get_context("spawn")
 
-Stage = Callable[[Path], int]
+Figures = list[tuple[Any, ...]]
+Stage = Callable[[Path], pl.DataFrame]
 
 
-def main(sizes: list[int]) -> None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a stage found, added up, and what it cost: seconds, of all cores too, and peak megabytes."""
+
+    rows: int
+    figures: Figures
+    seconds: float
+    cpu_s: float
+    megabytes: float
+
+
+def main() -> None:
     """Print one table for each size."""
-    for size in sizes:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("events", type=int, nargs="*", default=[1_000_000])
+    parser.add_argument("--keep", type=Path, default=None)
+    given = parser.parse_args()
+    for size in given.events:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            simulate(folder, carts=max(1, round(size / EVENTS_PER_CART)), days=DAYS, seed=1, start=START)
-            events = pq.ParquetFile(folder / "events.parquet").metadata.num_rows
-            print(f"\n{events:,} events")
-            print(f"{'stage':34}{'rows':>12}{'s':>9}{'MB':>8}{'SQL rows':>12}{'SQL s':>9}{'SQL MB':>8}{'ratio':>8}")
-            for title, ours, theirs in STAGES:
-                rows, seconds, megabytes = alone(ours, folder)
-                sql_rows, sql_seconds, sql_megabytes = alone(theirs, folder)
-                print(
-                    f"{title:34}{rows:>12,}{seconds:>9.2f}{megabytes:>8,.0f}"
-                    f"{sql_rows:>12,}{sql_seconds:>9.2f}{sql_megabytes:>8,.0f}{seconds / sql_seconds:>8.2f}"
-                )
+            compared(shop(size, Path(name) if given.keep is None else given.keep / str(size)))
 
 
-def alone(stage: Stage, folder: Path) -> tuple[int, float, float]:
-    """Rows found, seconds and peak megabytes of a stage that runs in a process of its own."""
+def shop(size: int, folder: Path) -> Path:
+    """The folder with a simulated shop of that size."""
+    if not (folder / "events.parquet").exists():
+        simulate(folder, carts=max(1, round(size / EVENTS_PER_CART)), days=DAYS, seed=1, start=START)
+    return folder
+
+
+def compared(folder: Path) -> None:
+    """Print every stage beside its SQL. Raises AssertionError where their figures differ."""
+    events = pq.ParquetFile(folder / "events.parquet").metadata.num_rows
+    print(f"\n{events:,} events")
+    print(
+        f"{'stage':34}{'rows':>12}{'s':>8}{'CPU s':>8}{'MB':>7} {'SQL s':>8}{'CPU s':>8}{'MB':>7}{'ratio':>8}{'CPU':>6}"
+    )
+    for title, ours, theirs, figures in STAGES:
+        mine, sql = alone(ours, folder, figures), alone(theirs, folder, figures)
+        print(
+            f"{title:34}{mine.rows:>12,}{mine.seconds:>8.2f}{mine.cpu_s:>8.2f}{mine.megabytes:>7,.0f} "
+            f"{sql.seconds:>8.2f}{sql.cpu_s:>8.2f}{sql.megabytes:>7,.0f}"
+            f"{mine.seconds / sql.seconds:>8.2f}{mine.cpu_s / sql.cpu_s:>6.2f}",
+            flush=True,
+        )
+        assert mine.figures == sql.figures, (title, mine.figures[:9], sql.figures[:9])
+
+
+def alone(stage: Stage, folder: Path, figures: str) -> Run:
+    """A stage in a process of its own."""
     with SPAWN.Pool(1) as pool:
-        return pool.apply(measured, (stage, folder))
+        return pool.apply(measured, (stage, folder, figures))
 
 
-def measured(stage: Stage, folder: Path) -> tuple[int, float, float]:
-    """Run a stage here, with everything compiled and imported before the clock starts."""
+def measured(stage: Stage, folder: Path, figures: str) -> Run:
+    """Run a stage here, with everything compiled and imported before the clock starts; then add up what it found."""
     episodes(EVENTS.empty_table(), END)
-    began = time.perf_counter()
-    rows = stage(folder)
-    return rows, time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    began, cpu = time.perf_counter(), time.process_time()
+    found = stage(folder)
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    added_up = pl.SQLContext(found=found, eager=True).execute(figures)
+    rows = added_up["rows"].sum()
+    return Run(rows, sorted(added_up.rows(), key=str), seconds, cpu_s, megabytes)
 
 
 def whole_carts(folder: Path, columns: tuple[str, ...]) -> Iterator[pa.Table]:
@@ -95,31 +141,39 @@ def whole_carts(folder: Path, columns: tuple[str, ...]) -> Iterator[pa.Table]:
         yield kept
 
 
-def find_episodes(folder: Path) -> int:
-    """Episodes under three definitions, batch by batch."""
-    return sum(in_order(lambda batch: episodes(batch, END, IDLES).height, whole_carts(folder, COLUMNS)))
+def find_episodes(folder: Path) -> pl.DataFrame:
+    """Episodes under three definitions, batch by batch, counted by definition and outcome."""
+
+    def found(batch: pa.Table) -> pl.DataFrame:
+        whole = episodes(batch, END, IDLES)
+        return whole.group_by("idle_s", "outcome").agg(n=pl.len(), units=pl.col("unit_count").sum())
+
+    return pl.concat(in_order(found, whole_carts(folder, COLUMNS)))
 
 
-def find_funnel(folder: Path) -> int:
+def find_funnel(folder: Path) -> pl.DataFrame:
     """Add, checkout, purchase by variant and by day, from the first exposure on; a share of the shoppers at a time."""
     rows = pq.ParquetFile(folder / "events.parquet").metadata.num_rows
-    definition = Funnel(["add", "checkout", "purchase"])
+    definition = Funnel(list(STEP_OF.values()))
     shares = -(-rows // SHARE_ROWS)
     found = pl.concat(walked(folder, definition, share, shares) for share in range(shares))
     day = pl.format("{} {}", "variant", pl.col("at_0").dt.date())
-    return step_rows(found.with_columns(group=day), definition, "group").height
+    return step_rows(found.with_columns(group=day), definition, "group")
 
 
 def walked(folder: Path, definition: Funnel, share: int, shares: int) -> pl.DataFrame:
     """The attempts of one share of the shoppers."""
     mine = pl.col("user_id").hash() % shares == share
-    events = pl.scan_parquet(folder / "events.parquet").filter(mine)
-    exposures = pl.scan_parquet(folder / "exposures.parquet").filter(mine).collect()
-    touches = exposed_touches(user_touches(events, INPUTS["views"].empty()), exposures, "checkout_button")
-    return attempts(touches, definition, "variant", END)
+    exposures = pl.scan_parquet(folder / "exposures.parquet").filter(mine)
+    users = first_exposures(exposures, EXPERIMENT_KEY, dict.fromkeys(("control", "treatment"), 0.5)).users
+    events = pl.scan_parquet(folder / "events.parquet").filter(mine, pl.col("type").is_in(list(STEP_OF)))
+    touches = events.join(users.lazy(), on="user_id").filter(pl.col("timestamp") >= pl.col("exposed_at"))
+    step = pl.col("type").replace_strict(STEP_OF, return_dtype=pl.String)
+    told = touches.select("variant", unit="user_id", at="timestamp", step=step).collect()
+    return attempts(told, definition, "variant", END)
 
 
-def find_candidates(folder: Path) -> int:
+def find_candidates(folder: Path) -> pl.DataFrame:
     """Every open episode with reasons and content, batch by batch up to the last join."""
     columns = tuple(dict.fromkeys((*COLUMNS, "product_name", "metadata", *ORDER_COLUMNS)))
 
@@ -130,51 +184,58 @@ def find_candidates(folder: Path) -> int:
 
     parts = zip(*in_order(found, whole_carts(folder, columns)), strict=True)
     given = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("contacts", "coupons", "stock")}
-    return candidates_of(*(pl.concat(part) for part in parts), END, Inputs(**given), Policy()).height
+    whole = candidates_of(*(pl.concat(part) for part in parts), END, Inputs(**given), Policy())
+    bought = pl.col("reasons").list.contains("bought_since").alias("bought")
+    return whole.with_columns(bought, lines=pl.col("lines").list.len())
 
 
-def find_effects(folder: Path) -> int:
+def find_effects(folder: Path) -> pl.DataFrame:
     """Ten metrics of one experiment, as of its end; what users did is counted batch by batch."""
     experiment = Experiment(
-        key="checkout_button",
+        key=EXPERIMENT_KEY,
         control="control",
         variants={"control": 0.5, "treatment": 0.5},
         primary=TEN_METRICS[0],
         secondary=TEN_METRICS[1:],
     )
     columns = ("cart_id", "version", "user_id", "timestamp", "type", "total_cents")
-    exposures = pl.read_parquet(folder / "exposures.parquet")
-    users = first_exposures(exposures, experiment.key, experiment.variants, end=END).users
+    users = first_exposures(pl.scan_parquet(folder / "exposures.parquet"), experiment.key, experiment.variants).users
     window = experiment.window
-    parts = in_order(lambda batch: counted(acts(batch), users, window=window, as_of=END), whole_carts(folder, columns))
-    counts = pl.concat(parts).group_by("user_id").sum()
-    told = metrics_of(counts, users, window=window, as_of=END)
-    return compare(told, variant="variant", control="control", metrics=experiment.metrics).height
+    counted = in_order(lambda batch: tallies(acts(batch), users, [END], window=window), whole_carts(folder, columns))
+    told = metrics_of(together(counted), users, window=window, as_of=END)
+    found = compare(
+        told,
+        variant="variant",
+        control="control",
+        metrics=experiment.metrics,
+        covariates=COVARIATES,
+    )
+    return found.filter(pl.col("adjusted") == "raw")
 
 
 class Sql:
-    """One query over the shop's files, counted."""
+    """One query over the shop's files."""
 
     def __init__(self, query: str) -> None:
         self.query = query
 
-    def __call__(self, folder: Path) -> int:
-        """Rows of the answer."""
+    def __call__(self, folder: Path) -> pl.DataFrame:
+        """The rows of the answer."""
         connection = duckdb.connect()
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET enable_progress_bar = false")
         for name in ("events", "exposures", "contacts"):
             connection.execute(f"CREATE VIEW {name} AS FROM '{folder / name}.parquet'")
         connection.execute(f"SET VARIABLE as_of = TIMESTAMPTZ '{END.isoformat()}'")
-        return connection.sql(self.query).to_arrow_table().num_rows
+        return pl.DataFrame(connection.sql(self.query).to_arrow_table())
 
 
-STAGES: list[tuple[str, Stage, Stage]] = [
-    ("episodes, three definitions", find_episodes, Sql(EPISODES)),
-    ("three-step funnel, day x variant", find_funnel, Sql(FUNNEL)),
-    ("candidates, all open episodes", find_candidates, Sql(CANDIDATES)),
-    ("experiment, ten metrics", find_effects, Sql(EXPERIMENT)),
+STAGES: list[tuple[str, Stage, Stage, str]] = [
+    ("episodes, three definitions", find_episodes, Sql(EPISODES), EPISODES_IN_SUM),
+    ("three-step funnel, day x variant", find_funnel, Sql(FUNNEL), FUNNEL_IN_SUM),
+    ("candidates, all open episodes", find_candidates, Sql(CANDIDATES), CANDIDATES_IN_SUM),
+    ("experiment, ten metrics", find_effects, Sql(EXPERIMENT), EXPERIMENT_IN_SUM),
 ]
 
 if __name__ == "__main__":
-    main([int(each) for each in sys.argv[1:]] or [1_000_000])
+    main()

@@ -1,4 +1,7 @@
-"""The questions of ``analytics.py`` as a person would ask them in DuckDB, over views events, exposures, contacts."""
+"""The questions of ``analytics.py`` as a person would ask them in DuckDB, and what both answers must agree on.
+
+The questions are asked over views events, exposures, contacts.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ silence AS (
 EPISODES = (
     SILENCES
     + """
-SELECT cart_id, idle, last_at, last_at + idle AS abandoned_at, units,
+SELECT cart_id, epoch(idle)::BIGINT AS idle_s, last_at, last_at + idle AS abandoned_at, units::BIGINT AS units, 1 AS n,
     CASE WHEN completed_at <= last_at + idle + INTERVAL 7 DAY THEN 'recovered'
          WHEN next_at <= last_at + idle + INTERVAL 7 DAY THEN 'resumed'
          WHEN last_at + idle + INTERVAL 7 DAY <= getvariable('as_of') THEN 'lost' ELSE 'open' END AS outcome
@@ -51,20 +54,30 @@ touch AS (
     SELECT user_id, variant, type, timestamp AS moment FROM events JOIN exposed USING (user_id)
     WHERE timestamp >= exposed_at AND type IN ('ItemAdded', 'CheckoutStarted', 'CheckoutCompleted')
 ),
-added AS (SELECT user_id, variant, min(moment) AS added_at FROM touch WHERE type = 'ItemAdded' GROUP BY ALL),
 started AS (
-    SELECT user_id, variant, added_at, min(moment) AS started_at
-    FROM added LEFT JOIN (FROM touch WHERE type = 'CheckoutStarted') AS later USING (user_id, variant)
-    WHERE moment IS NULL OR moment BETWEEN added_at AND added_at + INTERVAL 7 DAY GROUP BY ALL
+    SELECT added.user_id, added.variant, added.moment AS added_at, later.moment AS started_at
+    FROM (FROM touch WHERE type = 'ItemAdded') AS added
+    ASOF LEFT JOIN (FROM touch WHERE type = 'CheckoutStarted') AS later
+        ON added.user_id = later.user_id AND added.moment <= later.moment
 ),
 bought AS (
-    SELECT user_id, variant, added_at, started_at, min(moment) AS bought_at
-    FROM started LEFT JOIN (FROM touch WHERE type = 'CheckoutCompleted') AS later USING (user_id, variant)
-    WHERE moment IS NULL OR started_at IS NULL OR moment BETWEEN started_at AND added_at + INTERVAL 7 DAY GROUP BY ALL
+    SELECT started.* REPLACE (CASE WHEN started_at <= added_at + INTERVAL 7 DAY THEN started_at END AS started_at),
+        CASE WHEN moment <= added_at + INTERVAL 7 DAY THEN moment END AS bought_at
+    FROM started ASOF LEFT JOIN (FROM touch WHERE type = 'CheckoutCompleted') AS later
+        ON started.user_id = later.user_id AND started.started_at <= later.moment
+),
+best AS (
+    SELECT DISTINCT ON (user_id) * FROM bought
+    ORDER BY user_id, (started_at IS NOT NULL)::INT + (bought_at IS NOT NULL)::INT DESC, added_at DESC
+),
+days AS (
+    SELECT variant || ' ' || added_at::DATE AS "group", count(*) AS added, count(started_at) AS started,
+        count(bought_at) AS bought, median(date_diff('second', added_at, started_at)),
+        median(date_diff('second', started_at, bought_at))
+    FROM best GROUP BY ALL
 )
-SELECT variant, added_at::DATE AS day, count(*) AS added, count(started_at) AS started, count(bought_at) AS bought,
-    median(date_diff('second', added_at, started_at)) AS start_s, median(date_diff('second', started_at, bought_at))
-FROM bought GROUP BY ALL
+SELECT "group", unnest([0, 1, 2]) AS step_index, unnest([added, started, bought]) AS converted, COLUMNS('median.*')
+FROM days
 """
 
 CANDIDATES = (
@@ -85,12 +98,12 @@ stands AS (
 ),
 content AS (
     SELECT cart_id, list(struct_pack(id := product_id, name := product_name, n := quantity, cents := price_cents))
-        AS lines,
-        sum(quantity * price_cents) AS subtotal_cents
+        AS content,
+        count(*) AS lines, sum(quantity * price_cents)::BIGINT AS subtotal_cents
     FROM stands WHERE last_type = 'ItemAdded' GROUP BY cart_id
 ),
 bought AS (SELECT user_id, max(timestamp) AS bought_at FROM events WHERE type = 'CheckoutCompleted' GROUP BY user_id)
-SELECT *, coalesce(consent, false) AND email IS NOT NULL AND (bought_at IS NULL OR bought_at < last_at) AS eligible
+SELECT *, coalesce(bought_at >= last_at, false) AS bought, coalesce(consent, false) AND email IS NOT NULL AS may_write
 FROM waiting JOIN content USING (cart_id) LEFT JOIN contacts USING (user_id) LEFT JOIN bought USING (user_id)
 """
 )
@@ -100,21 +113,44 @@ WITH exposed AS (
     SELECT user_id, min(exposed_at) AS exposed_at, any_value(variant) AS variant
     FROM exposures WHERE experiment = 'checkout_button' GROUP BY user_id HAVING count(DISTINCT variant) = 1
 ),
+begun AS (SELECT cart_id, min(timestamp) AS since FROM events WHERE type = 'ItemAdded' GROUP BY cart_id),
 person AS (
     SELECT user_id, variant,
-        count(DISTINCT cart_id) FILTER (type = 'ItemAdded' AND inside) AS carts,
+        count(DISTINCT cart_id) FILTER (type = 'ItemAdded' AND inside AND since >= exposed_at) AS carts,
         count(*) FILTER (type = 'ItemAdded' AND inside) AS adds,
-        count(*) FILTER (type = 'ItemRemoved' AND inside) AS removals,
+        count(*) FILTER (type = 'ItemRemoved' AND inside AND since >= exposed_at) AS removals,
         count(*) FILTER (type = 'CheckoutStarted' AND inside) AS starts,
         count(*) FILTER (type = 'CheckoutCompleted' AND inside) AS orders,
         coalesce(sum(total_cents) FILTER (type = 'CheckoutCompleted' AND inside), 0) AS revenue,
         coalesce(sum(total_cents) FILTER (type = 'CheckoutCompleted' AND timestamp < exposed_at), 0) AS before
     FROM (SELECT *, timestamp BETWEEN exposed_at AND exposed_at + INTERVAL 7 DAY AS inside
-          FROM exposed LEFT JOIN events USING (user_id))
+          FROM exposed LEFT JOIN events USING (user_id) LEFT JOIN begun USING (cart_id))
     GROUP BY ALL
+),
+arm AS (
+    SELECT variant, count(*), avg(revenue), var_samp(revenue), avg(before), covar_samp(revenue, before),
+        var_samp(orders), avg(carts), avg(adds),
+        avg((orders > 0)::INT) AS conversion, avg(orders) AS orders_per_user,
+        sum(revenue) / sum(orders) AS average_order_value, sum(removals) / sum(carts) AS removals_per_cart,
+        avg((adds > 0)::INT) AS step_add, avg((starts > 0)::INT) AS step_checkout,
+        avg((orders > 0)::INT) AS step_purchase
+    FROM person GROUP BY variant
 )
-SELECT variant, count(*), avg(orders), var_samp(orders), avg(revenue), var_samp(revenue), avg(before),
-    covar_samp(revenue, before), avg(carts), avg(adds), avg(removals), sum(revenue) / sum(orders),
-    avg((orders > 0)::INT), avg((starts > 0)::INT), avg((adds > 0)::INT), sum(removals) / sum(carts)
-FROM person GROUP BY variant
+SELECT metric, max(value) FILTER (variant = 'control') AS control_value,
+    max(value) FILTER (variant = 'treatment') AS treatment_value
+FROM (UNPIVOT (SELECT variant, conversion, orders_per_user, average_order_value, removals_per_cart, step_add,
+    step_checkout, step_purchase FROM arm) ON COLUMNS(* EXCLUDE variant) INTO NAME metric VALUE value)
+GROUP BY metric
 """
+
+EPISODES_IN_SUM = "SELECT idle_s, outcome, sum(n) AS rows, sum(units) AS units FROM found GROUP BY idle_s, outcome"
+FUNNEL_IN_SUM = 'SELECT "group", step_index, sum(converted), count(*) AS rows FROM found GROUP BY "group", step_index'
+CANDIDATES_IN_SUM = """
+SELECT count(*) AS rows, sum(subtotal_cents) AS cents, sum(lines) AS lines, sum(bought) AS bought FROM found
+"""
+EXPERIMENT_IN_SUM = """
+SELECT metric, round(control_value, 6) AS control, round(treatment_value, 6) AS treatment, 1 AS rows FROM found
+WHERE metric IN ('conversion', 'orders_per_user', 'average_order_value', 'removals_per_cart', 'step_add',
+    'step_checkout', 'step_purchase')
+"""
+"""What both answers must agree on, over a table ``found``: what the SQL does not find is left out."""

@@ -246,7 +246,9 @@ class ShopFolder:
         """
         episodes = experiments.ids_as_bytes(self.table("abandonment_episodes").select("cart_id", "abandoned_at"))
         with self.history() as history:
-            found = history.each(ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=episodes)))
+            found = history.each(
+                ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=episodes)), encoded=("type", "user_id")
+            )
             none = history.none(ACT_COLUMNS).collect()
         viewed = self.views().select("user_id", "at").collect_batches(maintain_order=False)
         return [*found, *(derive(experiments.acts(none, views=part)) for part in viewed)]

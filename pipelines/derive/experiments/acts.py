@@ -66,8 +66,10 @@ def _lazy(events: Frame, columns: Sequence[str]) -> pl.LazyFrame:
 
 def _first(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
     """The earliest event of a kind in each cart."""
-    ours = rows.filter(pl.col("type") == kind)
-    return ours.group_by("cart_id").agg(pl.all().get(pl.col("at").arg_min()))
+    ours = rows.filter(pl.col("type") == kind).select("cart_id", "user_id", "at", "total_cents")
+    return ours.group_by("cart_id").agg(
+        pl.col("at").min(), pl.col("user_id", "total_cents").get(pl.col("at").arg_min())
+    )
 
 
 def _plain(rows: pl.DataFrame, act: str, value: pl.Expr | None = None) -> pl.DataFrame:
