@@ -78,7 +78,10 @@ def _found(setting: Setting, sought: str) -> None:
         return
     carts = carts_like(setting, sought)
     if carts.is_empty():
-        layout.empty(f"There is no cart, order or shopper {sought!r}.")
+        if sought:
+            layout.empty(f"There is no cart, order or shopper {sought!r}.")
+        else:
+            layout.empty("There is no cart yet: no event has been imported.", "cart --store STORE import SOURCE FILE")
         return
     title = f"Carts of {sought}" if sought else "The latest carts"
     with layout.card("found", title, "Choose one to see its life."):

@@ -26,8 +26,11 @@ def show(setting: Setting) -> None:
         "When carts go silent, what becomes of them, and whom to write to.",
         f"As of {words.moment(source.as_of)}",
     )
-    if source.rows("abandonment_daily").is_empty():
+    if "abandonment_daily" not in source.counts:
         layout.empty("No silence has been derived yet.", "cart --store STORE refresh")
+        return
+    if source.rows("abandonment_daily").is_empty():
+        layout.empty("No cart has gone silent yet.")
         return
     _silences(setting)
     _candidates(setting)

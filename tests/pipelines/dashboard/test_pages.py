@@ -22,6 +22,7 @@ from pipelines.dashboard.pages import explorer, recovery
 from pipelines.dashboard.setting import Setting
 from pipelines.dashboard.source import load
 from pipelines.dashboard.theme import LIGHT
+from pipelines.tables import TABLES
 from tests import postgres
 from tests.builders import CART, envelope
 from tests.pipelines.dashboard import shop_tables
@@ -53,6 +54,19 @@ def test_a_shop_without_tables_is_told_what_to_do(visit: Visit, tmp_path: Path, 
     assert not page.exception
     assert "yet" in text_of(page)
     assert not page.get("arrow_vega_lite_chart")
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("carts", "no event has been imported"), ("recovery", "No cart has gone silent yet")]
+)
+def test_a_shop_without_events_is_not_told_to_derive_again(visit: Visit, tmp_path: Path, address: str, told: str):
+    """Where tables stand but nothing ever happened, a page says so."""
+    CartStore.open(tmp_path).close()
+    for name in ("carts", "abandonment_daily"):
+        files.write_table(tmp_path / "derived", name, TABLES[name].empty())
+    text = text_of(visit(address, tmp_path))
+    assert told in text
+    assert "refresh" not in text
 
 
 @pytest.mark.parametrize("address", ["overview", "funnel", "experiments", "recovery", "coupons", "explain"])
