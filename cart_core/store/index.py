@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from cart_core.errors import StoreError
 from cart_core.store import footers, index_files
 from cart_core.store.catalog import Segment
 from cart_core.store.index_files import Kept
@@ -69,8 +70,9 @@ class IndexCache:
                 kept.let_go()
 
     def keep(self, segment: Segment, laid_out: pa.Table) -> None:
-        """Write the index of a segment whose rows are at hand in the order of its file."""
-        self._keep(self._made(segment, laid_out), segment)
+        """Write the index of a segment whose rows are at hand in the order of its file, if that is still there."""
+        with suppress(StoreError):
+            self._keep(self._made(segment, laid_out), segment)
 
     def forget(self, file: str) -> None:
         """Drop the index of a file that is gone."""
