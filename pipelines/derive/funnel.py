@@ -57,13 +57,16 @@ def step_rows(found: pl.DataFrame, definition: Funnel, by: str | None = None) ->
     """Attempts as rows of ``funnel``, apart for each value of the column ``by``; without attempts mature is true."""
     group = by or _ALL
     since = _with_times_since(found if by else found.with_columns(pl.lit(0).alias(_ALL)), len(definition.steps))
-    rows = pl.concat([_step(since, k, name, group) for k, name in enumerate(definition.steps)])
+    counted = since.group_by(group).agg(
+        pl.col("mature").all(ignore_nulls=False), *(each for k in range(len(definition.steps)) for each in _figures(k))
+    )
+    rows = pl.concat([_step(counted, k, name, group) for k, name in enumerate(definition.steps)])
     if not by and found.is_empty():
         rows = pl.concat([_zero(rows, k, name) for k, name in enumerate(definition.steps)])
     rows = rows.sort(group, "step_index", nulls_last=True)
     first, before = pl.col("converted").first().over(group), pl.col("converted").shift(1).over(group)
-    counted = rows.with_columns(entered=before.fill_null(pl.col("converted")), first=first)
-    return counted.select(
+    rows = rows.with_columns(entered=before.fill_null(pl.col("converted")), first=first)
+    return rows.select(
         *([by] if by else []),
         *("step_index", "step", "entered", "converted", "skipped"),
         _ratio("converted", "first").alias("rate"),
@@ -96,20 +99,22 @@ def histogram(
     return rows.select("from_step", "to_step", "from_s", "to_s", "converted", share)
 
 
-def _step(since: pl.DataFrame, k: int, name: str, group: str) -> pl.DataFrame:
-    took = pl.col(f"since_{k}")
-    return (
-        since.group_by(group)
-        .agg(
-            converted=(pl.col("depth") > k).sum().cast(COUNT),
-            skipped=((pl.col("depth") > k) & pl.col(f"at_{k}").is_null()).sum().cast(COUNT),
-            mean_s=took.mean(),
-            median_s=took.median(),
-            p90_s=took.quantile(0.9, interpolation="linear"),
-            mature=pl.col("mature").all(ignore_nulls=False),
-        )
-        .with_columns(step_index=pl.lit(k, SMALL), step=pl.lit(name))
-    )
+def _figures(k: int) -> list[pl.Expr]:
+    """What is counted at a step, for all units of a group."""
+    got, took = pl.col("depth") > k, pl.col(f"since_{k}")
+    figures = {
+        "converted": got.sum().cast(COUNT),
+        "skipped": (got & pl.col(f"at_{k}").is_null()).sum().cast(COUNT),
+        "mean_s": took.mean(),
+        "median_s": took.median(),
+        "p90_s": took.quantile(0.9, interpolation="linear"),
+    }
+    return [figure.alias(f"{name}_{k}") for name, figure in figures.items()]
+
+
+def _step(counted: pl.DataFrame, k: int, name: str, group: str) -> pl.DataFrame:
+    figures = {figure: f"{figure}_{k}" for figure in ("converted", "skipped", "mean_s", "median_s", "p90_s")}
+    return counted.select(group, **figures, mature="mature", step_index=pl.lit(k, SMALL), step=pl.lit(name))
 
 
 def _zero(rows: pl.DataFrame, k: int, name: str) -> pl.DataFrame:
