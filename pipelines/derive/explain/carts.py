@@ -12,9 +12,13 @@ from pipelines.tables.contract import uuid_text
 
 
 def cart(row: Row, evidence: Evidence) -> pl.DataFrame:
-    """A cart is its lines."""
+    """A cart is its lines, and its order where it has one."""
     events = evidence.cart(text_id(row["cart_id"]))
-    return lines_of(events, _last(events))
+    lines = lines_of(events, _last(events)).with_columns(total_cents="value_cents")
+    bought = events.filter(pl.col("type") == "CheckoutCompleted").tail(1)
+    return together(
+        lines, parts(bought.with_columns(at=pl.col("timestamp")), "order", charged_total_cents="total_cents")
+    )
 
 
 def line(row: Row, evidence: Evidence) -> pl.DataFrame:
@@ -34,13 +38,14 @@ def overcharge(row: Row, evidence: Evidence) -> pl.DataFrame:
     order = parts(
         events.filter(pl.col("version") == row["version"]).with_columns(at=pl.col("timestamp")),
         "charged",
+        charged_cents="total_cents",
         difference_cents="total_cents",
     )
     before = events.filter(pl.col("version") < row["version"])
     if before.is_empty():
         return order
     value = lines_of(before, _last(before))
-    return together(order, value.select(*WHAT, difference_cents=-pl.col("value_cents")))
+    return together(order, value.select(*WHAT, projected_cents="value_cents", difference_cents=-pl.col("value_cents")))
 
 
 def lines_of(events: pl.DataFrame, as_of: datetime) -> pl.DataFrame:

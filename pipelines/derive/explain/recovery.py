@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from pipelines.derive.coupon_events import coupon_events
-from pipelines.derive.coupons import observed
+from pipelines.derive.coupons import DAY, observed
 from pipelines.derive.explain.carts import lines_of
 from pipelines.derive.explain.evidence import Evidence, Row, parts
 from pipelines.derive.recovery import orders
@@ -59,7 +59,10 @@ def coupon(row: Row, evidence: Evidence) -> pl.DataFrame:
     mine = left.filter(pl.col("coupon_code") == row["coupon_code"], pl.col("reason") == row["reason"])
     sums = {"lines_at_risk": "line_count", "lines_removed": "lines_after", "units_removed": "units_after"}
     counts = {name: pl.col(column).cast(pl.Int64) for name, column in sums.items()}
+    ordered = (pl.col("completed_at") - pl.col("left_at") <= DAY).fill_null(value=False).cast(pl.Int64)
+    counts["orders_within_day"] = ordered
     if row["currency"] is not None:
+        counts["discount_saved_cents"] = ordered * pl.col("worth_cents").fill_null(0)
         counts["value_at_stake_cents"] = pl.col("subtotal_cents")
         counts["value_removed_cents"] = pl.col("value_after")
     return parts(

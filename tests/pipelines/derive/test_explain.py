@@ -150,6 +150,31 @@ def test_the_parts_add_up_to_the_row(world: World, name: str) -> None:
         assert told.events(world.evidence).height == standing.select("cart_id", "version").unique().height
 
 
+NO_SUMS = {
+    "coupon_effects": {
+        *("control_carts", "excess_over_before", "excess_over_control", "excess_value_cents", "day_later_net_cents"),
+    },
+    "experiment_srm": {"expected"},
+    "headline": {"part", "whole"},
+    "lines": {"price_cents", "original_price_cents"},
+    "overcharges": {"explained_cents"},
+    "recovery_candidates": {"price_drop_cents", "expected_value_cents"},
+    "recovery_lift": {"incremental_orders"},
+    "recovery_outcomes": {"value_cents"},
+    "restatements": {"value_cents_1", "value_cents_2"},
+}
+"""Counts and amounts that are no sum over the row's parts: estimates, shares, prices, figures of other rows."""
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_every_count_and_amount_is_taken_apart_but_those_known_to_be_no_sum(world: World, name: str) -> None:
+    """A column of counts or cents that parts do not add up to is a rate's term, or stands among the exceptions."""
+    table, row = TABLES[name], world.tables[name].row(0, named=True)
+    told = explain(name, {each: row[each] for each in table.key}, world.evidence)
+    amounts = {each.name for each in table.columns if each.unit in {"count", "cents"} and each.name not in TERMS}
+    assert amounts - set(table.key) - set(told.sums) == NO_SUMS.get(name, set())
+
+
 def test_a_column_keeps_only_the_parts_that_add_to_it(world: World) -> None:
     """For a rate, only the parts of its numerator or denominator are left."""
     row = world.tables["funnel_steps"].filter(funnel="cart", breakdown="all", step="purchase").row(0, named=True)
