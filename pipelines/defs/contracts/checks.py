@@ -9,6 +9,7 @@ from pipelines import files
 from pipelines.defs.checking import invariant
 from pipelines.defs.shop import Shop
 from pipelines.tables import TABLES
+from pipelines.tables.contract import repeated_keys
 
 
 def keys_are_unique(name: str) -> dg.AssetChecksDefinition:
@@ -18,7 +19,7 @@ def keys_are_unique(name: str) -> dg.AssetChecksDefinition:
     def keys_of(shop: Shop) -> pl.DataFrame:
         missing = pl.any_horizontal(pl.col(each).is_null() for each in key)
         keys = files.scan_table(shop.derived, name).select(key).collect()
-        return keys.filter(pl.struct(key).is_duplicated() | missing)
+        return keys.filter(repeated_keys(keys, key) | missing)
 
     keys_of.__name__ = "keys_are_unique"
     keys_of.__doc__ = f"Each {', '.join(key)} stands in one row, and in each row."

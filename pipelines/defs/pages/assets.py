@@ -14,15 +14,18 @@ from pipelines.defs.deriving import OWNERS, RETRIES, table
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive.headline import Sources
 from pipelines.derive.headline import headline as headline_of
+from pipelines.files import scan_table
 
 GROUP, WEEKLY = "pages", "weekly"
+COUNTED = ("status", "currency", "charged_total_cents")
 SOURCES = ("carts", "cart_cohorts", "abandonment_daily", "recovery_candidates")
 
 
 @table("headline", group=GROUP, deps=SOURCES)
 def headline(shop: Shop, terms: Terms, _as_of: datetime) -> pl.DataFrame:
     """The few figures that every page opens with, each from the table that defines it."""
-    sources = Sources(*(shop.table(name) for name in SOURCES))
+    carts = scan_table(shop.derived, "carts").select(COUNTED).collect()
+    sources = Sources(carts, *(shop.table(name) for name in SOURCES[1:]))
     return headline_of(sources, idle_s=int(terms.idle.total_seconds()))
 
 

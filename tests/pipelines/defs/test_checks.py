@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cart_core.events import CartAbandoned, CheckoutCompleted, CheckoutStarted, ItemAdded, QuantityChanged
+from pipelines import by_cart
 from pipelines.defs import everything
 from pipelines.defs.abandonment import announcing
 from pipelines.defs.abandonment import checks as abandonment
@@ -186,6 +187,20 @@ def test_announcements_of_this_job(shop):
         store.append(cart_id(1), again, "u1", 2, timestamp=NOON, metadata=announcing.METADATA)
     assert offending(abandonment.each_silence_is_announced_once, shop) == 2
     assert offending(abandonment.nobody_acted_before_the_announcement, shop) == 1
+
+
+def test_checks_of_events_say_what_they_looked_at(shop, monkeypatch):
+    """Carts without events since the last look are passed over, unless all are asked for, as every week."""
+    monkeypatch.setattr(by_cart, "MOSTLY", 1.0)
+    looked_at = []
+    for checked in (shop, shop, Shop(store=shop.store, check_all=True)):
+        with shop.events() as store:
+            number = len(looked_at) + 1
+            store.append_many([*history(SHIRT, cart=cart_id(number)), *history(SHIRT, cart=cart_id(number + 10))])
+        result = events.versions_are_gapless(checked)
+        assert result.passed
+        looked_at.append(result.metadata["looked_at"].value)
+    assert looked_at == ["2 of 2 carts", "2 of 4 carts", "6 of 6 carts"]
 
 
 def test_buyers_are_found_in_any_cart(shop):
