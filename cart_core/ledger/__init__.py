@@ -10,8 +10,8 @@ signed, times in them microseconds since 1970, hashes in JSON are hex:
 - recorded  SHA-256 over the runs of equal recordedAt in position order, each run (time || rows)
 - entry     SHA-256 over the canonical JSON of {batch, firstPosition, previous, recorded, root, rows, sealedAt};
             ``batch`` counts from 1, ``previous`` is the entry before, 32 zero bytes before the first; where users are
-            new, also {names, userKey}: SHA-256 over the commitments to the names of the users since the batch before,
-            in order up to userKey, each SHA-256(16 random bytes || userKey || name), 32 zero bytes if lost
+            new, also ``names`` in base64url: SHA-256(last userKey || a commitment to the name of each user since the
+            batch before, in order), each SHA-256(16 random bytes || userKey || name), 32 zero bytes if lost
 - head      SHA-256 over the canonical JSON of {batches, root}: how many, and the RFC 6962 root over all entries in
             order, each leaf being SHA-256(0x00 || entry)
 - running   of a journal row: SHA-256(the running hash before || leaf || position || recordedAt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,8 +41,8 @@ class SealedBatch:
     """A run of positions that was sealed at once: the root over its leaves, and the entry of the batch before it.
 
     ``recorded`` is the ``recorded_hash`` of its rows; the first batch is number 1 and names GENESIS as previous.
-    Where users were given since the batch before, ``names`` is the hash over what holds their names to them, up to
-    ``user_key``; where none were, it is None and no part of the document.
+    Where users are new since the batch before, ``names`` is the hash over what holds their names to them; where none
+    are, it is None and no part of the document.
     """
 
     batch: int
@@ -51,7 +52,6 @@ class SealedBatch:
     recorded: bytes
     sealed_us: int
     previous: bytes = GENESIS
-    user_key: int = 0
     names: bytes | None = None
 
     @property
@@ -60,9 +60,9 @@ class SealedBatch:
         return sha256(canonical_json(self.document())).digest()
 
     def document(self) -> dict[str, Any]:
-        """The batch as a JSON object; hashes are in hex."""
-        new_names = {} if self.names is None else {"names": self.names.hex(), "userKey": self.user_key}
-        return new_names | {
+        """The batch as a JSON object; hashes are in hex, ``names`` in base64url, as proofs have little room."""
+        names = {} if self.names is None else {"names": urlsafe_b64encode(self.names).decode().rstrip("=")}
+        return names | {
             "batch": self.batch,
             "firstPosition": self.first_position,
             "previous": self.previous.hex(),

@@ -48,7 +48,7 @@ class Proof:
         }
 
     def to_json(self) -> str:
-        """The proof as canonical JSON: under 2 kB for an event of usual size among up to 2**26."""
+        """The proof as canonical JSON: under 2 kB for a usual event among up to 2**26, or 2**24 beside new users."""
         return canonical_json(self.document()).decode()
 
 

@@ -84,7 +84,6 @@ class Batch:
             recorded=self.recorded,
             sealed_us=self.sealed_us,
             previous=self.previous,
-            user_key=self.user_key,
             names=self.names,
         )
 

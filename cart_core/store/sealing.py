@@ -93,7 +93,6 @@ def _link(db: Connection, segment: Segment, root: bytes, recorded: bytes, now_us
         recorded=recorded,
         sealed_us=max(now_us, last.sealed_us) if last else now_us,
         previous=last.entry if last else ledger.GENESIS,
-        user_key=user_key,
         names=users.sealed_names(db, named, user_key) if user_key > named else None,
     )
     catalog.add_batch(

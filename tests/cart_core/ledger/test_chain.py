@@ -1,4 +1,5 @@
 import json
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from hashlib import sha256
 
@@ -42,6 +43,15 @@ def test_the_whole_ledger_can_be_rebuilt_with_sha_256_and_json_alone():
 
     assert [each.entry for each in batches] == entries
     assert ledger.chain_head(batches).hex() == sha256(written({"batches": 2, "root": tree})).hexdigest()
+
+
+def test_a_batch_with_new_users_vouches_for_their_names_under_the_same_entry():
+    """Its document has a field more; without new users it is what it was before names were held."""
+    batch = small_ledger([1])[2][0]
+    names = sha256(b"what holds them").digest()
+    held = replace(batch, names=names)
+    assert held.document() == batch.document() | {"names": urlsafe_b64encode(names).decode().rstrip("=")}
+    assert held.entry == sha256(written(held.document())).digest() != batch.entry
 
 
 def test_the_running_hash_binds_the_row_before_its_place_and_its_moment():

@@ -189,14 +189,15 @@ def test_blanks_and_doubled_fields_are_no_proof():
     assert ledger.check_proof(text.replace('"index":', '"index":0,"index":'))[0].startswith("form: ")
 
 
-@pytest.mark.parametrize("batch_levels", [0, 6])
-def test_an_event_among_67_million_is_proved_in_under_2_kb(batch_levels):
-    """An event of nearly 400 bytes in a ledger of 2**26, in one batch or 64: 26 hashes of path together."""
+@pytest.mark.parametrize(("levels", "batch_levels", "names"), [(26, 0, None), (26, 6, None), (24, 6, bytes(32))])
+def test_an_event_among_67_million_is_proved_in_under_2_kb(levels, batch_levels, names):
+    """An event of nearly 400 bytes in a ledger of 2**26, in one batch or 64: 26 hashes of path; 24 with new users."""
     event = proof_of(1).event.replace(b'"timestamp"', b'"metadata":{"command_id":"%s"},"timestamp"' % (b"0" * 36))
-    path = [ledger.leaf(b"%d" % level) for level in range(26)]
-    rows, count = 2 ** (26 - batch_levels), 2**batch_levels
+    path = [ledger.leaf(b"%d" % level) for level in range(levels)]
+    rows, count = 2 ** (levels - batch_levels), 2**batch_levels
     root = ledger.root_from_path(ledger.leaf(event), rows - 1, rows, path[batch_levels:])
     batch = ledger.SealedBatch(count, 1, rows, root, bytes([255] * 32), 1_790_000_000_123_456, bytes([255] * 32))
+    batch = replace(batch, names=names)
     tree = ledger.root_from_path(ledger.leaf(batch.entry), count - 1, count, path[:batch_levels])
     head = sha256(ledger.canonical_json({"batches": count, "root": tree.hex()})).digest()
 

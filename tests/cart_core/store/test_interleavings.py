@@ -1,6 +1,7 @@
 """P2, P6 and P8 between processes: four write, four follow, one seals and compacts, all at once and at random.
 
-``INTERLEAVINGS`` says how many events are written.
+``INTERLEAVINGS`` says how many events are written, ``INTERLEAVINGS_SEED`` from which seed the chances are drawn: a long
+run can be made of short ones.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.cart_core.store.builders import LIFE, MUG, life, named, versions
 from tests.forking import finish, start
 
 EVENTS = int(os.environ.get("INTERLEAVINGS", "1500"))
+SEED = int(os.environ.get("INTERLEAVINGS_SEED", "0"))
 WRITERS = FOLLOWERS = 4
 SHARED_CARTS = 6
 JOURNAL_ROWS = 50
@@ -107,9 +109,9 @@ def test_p6_p8_writers_followers_and_a_keeper_do_not_disturb_each_other(tmp_path
     if kind == "postgresql":
         opening.write_settings(folder, {"catalog": postgres.server().fresh()})
     CartStore.open(folder).close()
-    writers = [start(write, folder, seed, EVENTS) for seed in range(WRITERS)]
-    followers = [start(follow, folder, seed, EVENTS) for seed in range(FOLLOWERS)]
-    keeper = start(keep, folder, 0, EVENTS)
+    writers = [start(write, folder, SEED + seed, EVENTS) for seed in range(WRITERS)]
+    followers = [start(follow, folder, SEED + seed, EVENTS) for seed in range(FOLLOWERS)]
+    keeper = start(keep, folder, SEED, EVENTS)
     tallies = [finish(*each)[0] for each in writers]
     kept = finish(*keeper)[0]
     ends = [finish(*each)[0] for each in followers]
