@@ -42,8 +42,10 @@ from pipelines.derive.abandonment import COLUMNS, episodes
 from pipelines.derive.experiments import CATALOG, Experiment, acts, compare, first_exposures
 from pipelines.derive.experiments.metrics import COVARIATES
 from pipelines.derive.experiments.tallying import metrics_of, tallies, together
-from pipelines.derive.funnel import Funnel, attempts, step_rows
+from pipelines.derive.funnel import Funnel, step_rows
+from pipelines.derive.funnel_lots import Lot, gathered, lot_of
 from pipelines.derive.recovery import Inputs, Policy, candidates_of, of_carts, orders
+from pipelines.derive.shop_funnels import exposed_attempts
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = 60
@@ -51,7 +53,6 @@ END = START + timedelta(days=DAYS)
 EVENTS_PER_CART = 6.6
 IDLES = [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)]
 BATCH_ROWS = 1_000_000
-SHARE_ROWS = 5_000_000
 EXPERIMENT_KEY = "checkout_button"
 TEN_METRICS = tuple(CATALOG)[:10]
 STEP_OF = {"ItemAdded": "add", "CheckoutStarted": "checkout", "CheckoutCompleted": "purchase"}
@@ -152,25 +153,20 @@ def find_episodes(folder: Path) -> pl.DataFrame:
 
 
 def find_funnel(folder: Path) -> pl.DataFrame:
-    """Add, checkout, purchase by variant and by day, from the first exposure on; a share of the shoppers at a time."""
-    rows = pq.ParquetFile(folder / "events.parquet").metadata.num_rows
-    definition = Funnel(list(STEP_OF.values()))
-    shares = -(-rows // SHARE_ROWS)
-    found = pl.concat(walked(folder, definition, share, shares) for share in range(shares))
+    """Add, checkout, purchase by variant and by day, from the first exposure on; of events only numbers are kept."""
+    columns = ["user_id", "timestamp", "type"]
+    batches = pq.ParquetFile(folder / "events.parquet", read_dictionary=["user_id", "type"]).iter_batches(
+        BATCH_ROWS, columns=columns
+    )
+
+    def touched(batch: pa.RecordBatch) -> Lot:
+        return lot_of(pa.Table.from_batches([batch]), *columns, list(STEP_OF), END)
+
+    definition, exposures = Funnel(list(STEP_OF.values())), pl.read_parquet(folder / "exposures.parquet")
+    users = gathered(list(in_order(touched, batches)))
+    found = exposed_attempts(users, definition, exposures, EXPERIMENT_KEY, END)
     day = pl.format("{} {}", "variant", pl.col("at_0").dt.date())
     return step_rows(found.with_columns(group=day), definition, "group")
-
-
-def walked(folder: Path, definition: Funnel, share: int, shares: int) -> pl.DataFrame:
-    """The attempts of one share of the shoppers."""
-    mine = pl.col("user_id").hash() % shares == share
-    exposures = pl.scan_parquet(folder / "exposures.parquet").filter(mine)
-    users = first_exposures(exposures, EXPERIMENT_KEY, dict.fromkeys(("control", "treatment"), 0.5)).users
-    events = pl.scan_parquet(folder / "events.parquet").filter(mine, pl.col("type").is_in(list(STEP_OF)))
-    touches = events.join(users.lazy(), on="user_id").filter(pl.col("timestamp") >= pl.col("exposed_at"))
-    step = pl.col("type").replace_strict(STEP_OF, return_dtype=pl.String)
-    told = touches.select("variant", unit="user_id", at="timestamp", step=step).collect()
-    return attempts(told, definition, "variant", END)
 
 
 def find_candidates(folder: Path) -> pl.DataFrame:
