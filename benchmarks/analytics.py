@@ -160,7 +160,7 @@ def find_funnel(folder: Path) -> pl.DataFrame:
     )
 
     def touched(batch: pa.RecordBatch) -> Lot:
-        return lot_of(pa.Table.from_batches([batch]), *columns, list(STEP_OF), END)
+        return lot_of(pa.Table.from_batches([batch]), "user_id", "timestamp", "type", list(STEP_OF), END)
 
     definition, exposures = Funnel(list(STEP_OF.values())), pl.read_parquet(folder / "exposures.parquet")
     users = gathered(list(in_order(touched, batches)))
