@@ -6,7 +6,7 @@ alone, however they are spread over carts, products and coupons. The small parts
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numba import types
@@ -50,7 +50,7 @@ HASH_START = np.uint64(14695981039346656037)
 HASH_STEP = np.uint64(1099511628211)
 HALF = np.uint64(32)
 UNIT_STEPS = 100 * PERCENT_STEPS
-START = np.int64(0)
+START = cast(int, np.int64(0))
 """A number of which the compiler knows no more than its type: for a plain 0 it would compile what is called twice."""
 
 
