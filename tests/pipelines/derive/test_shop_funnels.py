@@ -237,42 +237,45 @@ def tables_from_touches(carts: list[Any], seen: pl.DataFrame, exposures: pl.Data
     events = to_table(
         [each for number, (user, told) in enumerate(carts, 1) for each in cart(*told, number=number, user=user)]
     )
-    users, bought = user_touches(events, seen), bought_lines(events, AS_OF)
+    users, by_user = user_touches(events, seen), user_funnel(WINDOW)
+    found = attempts(users, by_user, as_of=AS_OF)
+    return {
+        "daily": trend(users, user_funnel(WINDOW, totals=True), AS_OF, time_zone=ZONE),
+        "steps": steps_from_touches(cart_touches(events), users, exposures),
+        "depths": found.select("depth", "mature", user_id="unit").sort("user_id"),
+        "times": histogram(found, 1, 2).with_columns(funnel=pl.lit("user")),
+        "products": products_from_touches(product_touches(events, seen, bought_lines(events, AS_OF))),
+    }
+
+
+def steps_from_touches(carts: pl.DataFrame, users: pl.DataFrame, exposures: pl.DataFrame) -> pl.DataFrame:
+    """The rows of funnel_steps."""
     by_user, by_cart = user_funnel(WINDOW), cart_funnel(WINDOW)
     weekday = pl.col("at").dt.convert_time_zone(ZONE).dt.weekday().cast(pl.String)
     rows = []
-    for name, touches, definition in (("cart", cart_touches(events), by_cart), ("user", users, by_user)):
+    for name, touches, definition in (("cart", carts, by_cart), ("user", users, by_user)):
         found = attempts(touches.with_columns(weekday=weekday), definition, "weekday", AS_OF)
-        rows += [
-            (name, "all", step_rows(found, definition)),
-            (name, "weekday", step_rows(found, definition, "weekday")),
-        ]
+        rows.append((name, "all", step_rows(found, definition)))
+        rows.append((name, "weekday", step_rows(found, definition, "weekday")))
     if len(exposures):
         touches = shop_funnels.exposed_touches(users, exposures, "button")
         rows.append(("user", "button", step_rows(attempts(touches, by_user, "variant", AS_OF), by_user, "variant")))
-    found = attempts(users, by_user, as_of=AS_OF)
-    pairs = attempts(
-        product_touches(events, seen, bought), Funnel(("view", "add", "purchase"), WINDOW), "product_id", AS_OF
-    )
-    known = product_touches(events, seen, bought).filter(pl.col("at") <= AS_OF).select("product_id").unique()
-    took = [(pl.col(f"at_{k}") - pl.col(f"at_{k - 1}")).dt.total_microseconds() / 1_000_000 for k in (1, 2)]
+    return steps_named(rows)
+
+
+def products_from_touches(touches: pl.DataFrame) -> pl.DataFrame:
+    """What the rows of product_funnel say of shoppers."""
+    pairs = attempts(touches, Funnel(("view", "add", "purchase"), WINDOW), "product_id", AS_OF)
+    took_s = [(pl.col(f"at_{k}") - pl.col(f"at_{k - 1}")).dt.total_microseconds() / 1_000_000 for k in (1, 2)]
+    counts = ("viewers", "adders", "buyers")
     counted = pairs.group_by("product_id").agg(
-        *(
-            pl.col("depth").ge(k).sum().cast(pl.Int64).alias(name)
-            for k, name in enumerate(("viewers", "adders", "buyers"), 1)
-        ),
-        median_add_s=took[0].median(),
-        median_buy_s=took[1].median(),
+        *((pl.col("depth") >= k).sum().cast(pl.Int64).alias(name) for k, name in enumerate(counts, 1)),
+        median_add_s=took_s[0].median(),
+        median_buy_s=took_s[1].median(),
     )
-    return {
-        "daily": trend(users, user_funnel(WINDOW, totals=True), AS_OF, time_zone=ZONE),
-        "steps": steps_named(rows),
-        "depths": found.select("depth", "mature", user_id="unit").select("user_id", "depth", "mature").sort("user_id"),
-        "times": histogram(found, 1, 2).with_columns(funnel=pl.lit("user")),
-        "products": known.join(counted, on="product_id", how="left")
-        .with_columns(pl.col("viewers", "adders", "buyers").fill_null(0))
-        .sort("product_id"),
-    }
+    known = touches.filter(pl.col("at") <= AS_OF).select("product_id").unique()
+    told = known.join(counted, on="product_id", how="left").with_columns(pl.col(counts).fill_null(0))
+    return told.sort("product_id")
 
 
 def steps_named(rows: list[tuple[str, str, pl.DataFrame]]) -> pl.DataFrame:
