@@ -70,3 +70,29 @@ def test_reading_one_cart_loads_no_engine(store: Path, command: list[str]):
     assert packages(modules) & HEAVY == set()
     assert "cart_core.store.store" in modules
     assert len(modules) <= 700
+
+
+APPEND = """
+from cart_core.events import ItemAdded
+from cart_core.store import CartStore
+with CartStore.open({place!r}) as store:
+    store.append({cart!r}, [ItemAdded("mug", "Mug", 1, 2900, "USD")], "ann", 0)
+    assert store.cart({cart!r}).version == 1
+"""
+
+
+def test_an_append_loads_neither_pandas_nor_what_checks_requests(tmp_path: Path):
+    """A program that writes and reads one cart pays for the store alone."""
+    modules = loaded(APPEND.format(place=str(tmp_path / "store"), cart=CART))
+    assert packages(modules) & (HEAVY | {"pandas", "pydantic", "typer"}) == set()
+    assert len(modules) <= 450
+
+
+@pytest.mark.parametrize("command", [["show", CART], ["status"]])
+def test_a_command_on_a_cart_in_the_journal_loads_no_pandas(tmp_path: Path, command: list[str]):
+    """Only rows of a segment take pyarrow there, which asks for pandas where it is installed."""
+    with CartStore.open(tmp_path / "store") as opened:
+        opened.append_many(history(ItemAdded("mug", "Mug", 1, 2900, "USD")))
+    modules = loaded(RUN.format(argv=["cart", "--store", str(tmp_path / "store"), *command]))
+    assert "pandas" not in packages(modules)
+    assert len(modules) <= 600
