@@ -7,9 +7,10 @@ camelCase, Python names snake_case, money is in integer minor units, times are U
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, ClassVar, get_args
 from uuid import UUID
 
@@ -37,9 +38,15 @@ __all__ = [
     "metadata_field",
     "metadata_problems",
     "parse_json",
+    "values_getter",
 ]
 
 ENVELOPE_FIELDS = frozenset(("eventId", "cartId", "userId", "timestamp", "version", "event", "recordedAt", "metadata"))
+
+
+_CHECKS = {
+    name: tuple((spec.python, spec.rule.allows, spec.required) for spec in specs) for name, specs in FIELDS.items()
+}
 
 
 class _Checked:
@@ -49,15 +56,21 @@ class _Checked:
     type: ClassVar[str]
 
     def __post_init__(self) -> None:
+        for name, allows, required in _CHECKS[self.type]:
+            value = getattr(self, name)
+            if not allows(value) and (required or value is not None):
+                raise InvalidEvent(self._problems())
+        problems = self._cross_check()
+        if problems:
+            raise InvalidEvent(problems)
+
+    def _problems(self) -> list[Problem]:
         values = ((spec, getattr(self, spec.python)) for spec in FIELDS[self.type])
-        problems = [
+        return [
             Problem(spec.json, value, spec.rule.wording)
             for spec, value in values
             if (value is not None or spec.required) and not spec.rule.allows(value)
         ]
-        problems = problems or self._cross_check()
-        if problems:
-            raise InvalidEvent(problems)
 
     def _cross_check(self) -> list[Problem]:
         return []
@@ -209,7 +222,9 @@ class Envelope:
     def __post_init__(self) -> None:
         problems: list[Problem] = []
         for name, python in (("eventId", "event_id"), ("cartId", "cart_id")):
-            object.__setattr__(self, python, _uuid(name, getattr(self, python), problems))
+            given = getattr(self, python)
+            if (known := _uuid(name, given, problems)) is not given:
+                object.__setattr__(self, python, known)
         for name, python, rule in _PLAIN_FIELDS:
             value = getattr(self, python)
             if not rule.allows(value):
@@ -221,7 +236,8 @@ class Envelope:
         problems.extend(metadata_problems(self.metadata))
         if problems:
             raise InvalidEvent(problems)
-        object.__setattr__(self, "timestamp", self.timestamp.astimezone(UTC))
+        if self.timestamp.tzinfo is not UTC:
+            object.__setattr__(self, "timestamp", self.timestamp.astimezone(UTC))
         if self.recorded_at is not None:
             object.__setattr__(self, "recorded_at", self.recorded_at.astimezone(UTC))
 
@@ -285,6 +301,13 @@ def event_from_json(document: object) -> Event:
     if problems:
         raise InvalidEvent(problems)
     return event
+
+
+def values_getter(names: Sequence[str]) -> Callable[[Event], tuple[Any, ...]]:
+    """A function that gives some fields of an event, by their Python names, as a tuple."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda event: tuple(getattr(event, name) for name in names)
 
 
 def metadata_problems(metadata: object) -> list[Problem]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache, lru_cache
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -67,7 +68,7 @@ class Text:
             return False
         if not value.isascii() and SURROGATE.search(value):
             return False
-        return self.pattern is None or re.fullmatch(self.pattern, value) is not None
+        return self.pattern is None or _compiled(self.pattern).fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Amount:
 
 
 Rule = Whole | Text | OneOf | Moment | Amount
+_compiled = cache(re.compile)
 
 QUANTITY = Whole(1, INT32_MAX)
 PRICE = Whole(1, INT64_MAX)
@@ -214,8 +216,13 @@ def parse_time(text: str) -> datetime:
 
 def format_time(moment: datetime) -> str:
     """A moment as RFC 3339 text in UTC, with a fraction only where there is one."""
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat().removesuffix("+00:00") + "Z"
+    seconds, micros = divmod(to_micros(moment), 1_000_000)
+    return f"{_whole_second(seconds)}.{micros:06d}Z" if micros else f"{_whole_second(seconds)}Z"
+
+
+@lru_cache(maxsize=4096)
+def _whole_second(seconds: int) -> str:
+    return (EPOCH + timedelta(seconds=seconds)).isoformat().removesuffix("+00:00")
 
 
 def to_micros(moment: datetime) -> int:

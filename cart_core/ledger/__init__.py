@@ -20,7 +20,7 @@ A proof leads from an event to its batch's root and on to the head; an anchor is
 """
 
 from cart_core.ledger.anchors import anchor, check_anchor, new_private_key, public_key_of, read_public_key
-from cart_core.ledger.canonical import canonical, canonical_json
+from cart_core.ledger.canonical import canonical, canonical_json, canonical_parts
 from cart_core.ledger.chain import (
     GENESIS,
     SealedBatch,
@@ -42,6 +42,7 @@ __all__ = [
     "anchor",
     "canonical",
     "canonical_json",
+    "canonical_parts",
     "canonical_rows",
     "chain_head",
     "chain_problems",

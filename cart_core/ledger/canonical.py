@@ -9,14 +9,14 @@ from __future__ import annotations
 import json.encoder
 import math
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from cart_core import rules, schema
-from cart_core.events import FIELDS, Envelope, Field
+from cart_core.events import FIELDS, Envelope, Event, Field, values_getter
 
 quoted: Callable[[str], str] = json.encoder.encode_basestring
 """Text as JSON with exactly the escapes of RFC 8785; everything else stands as it is."""
@@ -36,21 +36,30 @@ def canonical(envelope: Envelope, user_key: int) -> bytes:
     It is the envelope's JSON with ``userKey``, the store's number for the user, in place of ``userId``, and without
     ``recordedAt`` and ``position``: forgetting a user changes no hash, and an event's hash is known before its place.
     """
-    event = envelope.event
-    fields = []
-    for cell in _CELLS[event.type]:
-        value = getattr(event, cell.python)
-        if value is not None:
-            fields.append(cell.prefix + cell.render(value))
-    return _assembled(
-        envelope.cart_id,
-        "".join(fields) + f'"type":"{event.type}"',
-        envelope.event_id,
-        _texts(envelope.metadata.items()),
-        rules.format_time(envelope.timestamp),
-        user_key,
-        envelope.version,
+    before, after = canonical_parts(
+        envelope.cart_id, envelope.event, envelope.event_id, envelope.metadata, envelope.timestamp, envelope.version
     )
+    return b"%b%d%b" % (before, user_key, after)
+
+
+def canonical_parts(
+    cart_id: str, event: Event, event_id: str, metadata: Mapping[str, str], timestamp: datetime, version: int
+) -> tuple[bytes, bytes]:
+    """What stands before and after the user's key in the canonical JSON of an event."""
+    notes = _texts(metadata.items()) if metadata else ""
+    return _around_key(cart_id, event_text(event), event_id, notes, rules.format_time(timestamp), version)
+
+
+def event_text(event: Event) -> str:
+    """An event's own fields in canonical JSON, without the braces."""
+    values = _VALUES[event.type](event)
+    fields = [
+        prefix + render(value)
+        for (prefix, render), value in zip(_WRITTEN[event.type], values, strict=True)
+        if value is not None
+    ]
+    fields.append(f'"type":"{event.type}"')
+    return ",".join(fields)
 
 
 def canonical_row(row: Mapping[str, Any]) -> bytes | None:
@@ -67,18 +76,18 @@ def canonical_row(row: Mapping[str, Any]) -> bytes | None:
         return None
     try:
         shown = {name: value if name not in _TIMES else _moment(value) for name, value in row.items()}
-        fields = "".join(cell.prefix + cell.render(shown[cell.column]) for cell in cells if cell.column in row)
+        fields = "".join(cell.prefix + cell.render(shown[cell.column]) + "," for cell in cells if cell.column in row)
     except (OverflowError, ValueError):
         return None
-    return _assembled(
+    before, after = _around_key(
         UUID(bytes=row["cart_id"]),
         fields + f'"type":"{row["type"]}"',
         UUID(bytes=row["event_id"]),
         _texts(metadata),
         rules.format_time(shown["timestamp"]),
-        row["user_key"],
         row["version"],
     )
+    return b"%b%d%b" % (before, row["user_key"], after)
 
 
 def number(value: float) -> str:
@@ -99,13 +108,14 @@ def sort_key(key: str) -> bytes:
     return key.encode("utf-16-be")
 
 
-def _assembled(
-    cart_id: object, event: str, event_id: object, metadata: str, timestamp: str, user_key: int, version: int
-) -> bytes:
-    return (
+def _around_key(
+    cart_id: object, event: str, event_id: object, metadata: str, timestamp: str, version: int
+) -> tuple[bytes, bytes]:
+    before = (
         f'{{"cartId":"{cart_id}","event":{{{event}}},"eventId":"{event_id}",{metadata}'
-        f'"timestamp":"{timestamp}","userKey":{user_key},"version":{version}}}'
-    ).encode()
+        f'"timestamp":"{timestamp}","userKey":'
+    )
+    return before.encode(), b',"version":%d}' % version
 
 
 def _texts(metadata: Iterable[tuple[str, str]]) -> str:
@@ -163,13 +173,15 @@ def _cells(specs: tuple[Field, ...]) -> list[_Cell]:
 
 
 _RENDER: dict[type[Any], Callable[[Any], str]] = {
-    rules.Whole: lambda value: f"{value},",
-    rules.Text: lambda value: quoted(value) + ",",
-    rules.OneOf: lambda value: quoted(value) + ",",
-    rules.Moment: lambda value: f'"{rules.format_time(value)}",',
-    rules.Amount: lambda value: number(value) + ",",
+    rules.Whole: str,
+    rules.Text: quoted,
+    rules.OneOf: quoted,
+    rules.Moment: lambda value: f'"{rules.format_time(value)}"',
+    rules.Amount: number,
 }
 _CELLS = {name: _cells(specs) for name, specs in FIELDS.items()}
+_WRITTEN = {name: [(cell.prefix, cell.render) for cell in cells] for name, cells in _CELLS.items()}
+_VALUES = {name: values_getter([cell.python for cell in cells]) for name, cells in _CELLS.items()}
 _ENVELOPE = frozenset(("event_id", "cart_id", "version", "user_key", "timestamp"))
 _FIRST = itemgetter(0)
 _TIMES = frozenset(("timestamp", "last_activity_at"))

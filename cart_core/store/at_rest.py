@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cart_core import rules, schema
+from cart_core.events import FIELDS, Event, values_getter
 from cart_core.schema import EVENTS
 
 FORGOTTEN = "forgotten-"
@@ -24,18 +25,46 @@ AT_REST = pa.schema(
 JOURNAL_COLUMNS = tuple(name for name in AT_REST.names if name != "bucket")
 CONTENT_COLUMNS = tuple(name for name in EVENTS.names if name not in schema.GIVEN_BY_STORE)
 TIME_COLUMNS = frozenset(name for name in EVENTS.names if EVENTS.field(name).type == schema.UTC_MICROS)
-_TIME_PLACES = tuple(place for place, name in enumerate(JOURNAL_COLUMNS) if name in TIME_COLUMNS)
-_METADATA_PLACE = JOURNAL_COLUMNS.index("metadata")
+_POSITION, _EVENT_ID, _CART_ID, _VERSION, _USER_KEY, _TIMESTAMP, _RECORDED_AT, _TYPE, _LAST_ACTIVITY, _METADATA = map(
+    JOURNAL_COLUMNS.index,
+    (
+        *("position", "event_id", "cart_id", "version", "user_key", "timestamp", "recorded_at", "type"),
+        *("last_activity_at", "metadata"),
+    ),
+)
+_RUNNING_HASH = len(JOURNAL_COLUMNS)
+_BLANK: list[Any] = [None] * (len(JOURNAL_COLUMNS) + 1)
+_PAYLOADS = {
+    name: (values_getter([each.python for each in specs]), [JOURNAL_COLUMNS.index(each.column) for each in specs])
+    for name, specs in FIELDS.items()
+}
 
 
-def to_journal(row: dict[str, Any]) -> tuple[Any, ...]:
-    """A row such as ``schema.to_row`` gives (with user_key) as the values of one journal row."""
-    values: list[Any] = [row.get(name) for name in JOURNAL_COLUMNS]
-    for place in _TIME_PLACES:
-        if values[place] is not None:
-            values[place] = rules.to_micros(values[place])
-    values[_METADATA_PLACE] = _metadata_text(values[_METADATA_PLACE])
-    return tuple(values)
+def to_journal(
+    cart_id: bytes, version: int, event_id: str, event: Event, timestamp: datetime, metadata: Mapping[str, str]
+) -> list[Any]:
+    """The values of one journal row (JOURNAL_COLUMNS and the running hash); what the commit gives is None."""
+    values = _BLANK.copy()
+    getter, places = _PAYLOADS[event.type]
+    for place, value in zip(places, getter(event), strict=True):
+        values[place] = value
+    if values[_LAST_ACTIVITY] is not None:
+        values[_LAST_ACTIVITY] = rules.to_micros(values[_LAST_ACTIVITY])
+    values[_EVENT_ID], values[_CART_ID] = bytes.fromhex(event_id.replace("-", "")), cart_id
+    values[_VERSION], values[_TIMESTAMP], values[_TYPE] = version, rules.to_micros(timestamp), event.type
+    if metadata:
+        values[_METADATA] = _metadata_text(sorted(metadata.items()))
+    return values
+
+
+def complete(row: list[Any], position: int, user_key: int, recorded_us: int, running_hash: bytes) -> None:
+    """Put into a journal row what its commit gives."""
+    row[_POSITION], row[_USER_KEY], row[_RECORDED_AT], row[_RUNNING_HASH] = (
+        position,
+        user_key,
+        recorded_us,
+        running_hash,
+    )
 
 
 def journal_rows(table: pa.Table) -> list[tuple[Any, ...]]:

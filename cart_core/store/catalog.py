@@ -102,6 +102,8 @@ class Catalog(ABC):
     """The door to the database: consistent reads, exclusive writes."""
 
     place: str
+    collisions: type[Exception]
+    """What the driver raises where a row has a key that another one has."""
     shared = False
     """Whether hosts reach it that do not share the store's folder."""
 
@@ -113,6 +115,11 @@ class Catalog(ABC):
     def writing(self) -> AbstractContextManager[Connection]:
         """One exclusive transaction, durable when it ends, undone where it raises."""
 
+    def append(self, db: Connection, rows: Sequence[Sequence[Any]], recorded_us: int) -> None:
+        """Write journal rows, the values of JOURNAL_COLUMNS and the running hash, and move the state up to the last."""
+        insert(db, rows)
+        advance(db, rows[-1][0], recorded_us, rows[-1][-1])
+
     @abstractmethod
     def erase(self) -> None:
         """Make sure that nothing deleted is left in the database's own files."""
@@ -122,6 +129,7 @@ class Catalog(ABC):
         """Close every connection of this process."""
 
 
+STATE = "SELECT position, recorded_at, generation, forgotten, running_hash FROM state WHERE id = 1"
 COLUMNS = ", ".join(JOURNAL_COLUMNS)
 INSERT = f"INSERT INTO journal ({COLUMNS}, running_hash) VALUES ({', '.join('?' * (len(JOURNAL_COLUMNS) + 1))})"  # noqa: S608
 
@@ -139,8 +147,7 @@ def settle(db: Connection, key: str, value: str) -> None:
 
 def state(db: Connection) -> State:
     """Where the store stands, in this transaction."""
-    sql = "SELECT position, recorded_at, generation, forgotten, running_hash FROM state WHERE id = 1"
-    row = db.execute(sql).fetchone()
+    row = db.execute(STATE).fetchone()
     return State(row[0], row[1], row[2], row[3], bytes(row[4]))
 
 
@@ -206,6 +213,9 @@ def journal_head(db: Connection, cart_id: bytes) -> tuple[int, int]:
 def journal_heads_of(db: Connection, cart_ids: Sequence[bytes]) -> dict[bytes, tuple[int, int]]:
     """The head version of each of some carts in the journal and its position; carts without rows there are absent."""
     heads: dict[bytes, tuple[int, int]] = {}
+    if len(cart_ids) == 1:
+        found = journal_head(db, cart_ids[0])
+        return {cart_ids[0]: found} if found[0] else {}
     for part in _parts(cart_ids):
         marks = ", ".join("?" * len(part))
         sql = f"SELECT cart_id, max(version), max(position) FROM journal WHERE cart_id IN ({marks}) GROUP BY cart_id"  # noqa: S608
@@ -213,10 +223,10 @@ def journal_heads_of(db: Connection, cart_ids: Sequence[bytes]) -> dict[bytes, t
     return heads
 
 
-def journal_carts_of(db: Connection, user_key: int) -> dict[bytes, int]:
-    """The carts that have a journal row of a user, with the position of the last one."""
-    sql = "SELECT cart_id, max(position) FROM journal WHERE user_key = ? GROUP BY cart_id"
-    return {bytes(row[0]): int(row[1]) for row in db.execute(sql, (user_key,)).fetchall()}
+def journal_owners(db: Connection, after: int) -> list[tuple[int, int, bytes]]:
+    """Position, user and cart of every journal row past a position, by position."""
+    sql = "SELECT position, user_key, cart_id FROM journal WHERE position > ? ORDER BY position"
+    return [(position, user, bytes(cart_id)) for position, user, cart_id in db.execute(sql, (after,)).fetchall()]
 
 
 def journal_count(db: Connection, first: int, last: int) -> int:

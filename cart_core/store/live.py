@@ -76,12 +76,13 @@ class LiveStates:
             newest = self._stand_at(state)
             return [self._current(db, state, cart_id, newest=newest) for cart_id in cart_ids]
 
-    def head(self, cart_id: bytes, state: State) -> int | None:
-        """The version of a cart where the store stands at ``state``; None where it is not known."""
+    def heads(self, cart_ids: Iterable[bytes], state: State) -> dict[bytes, int]:
+        """The versions of those carts that are known where the store stands at ``state``."""
         with self._lock:
-            kept = self._kept.get(cart_id)
-            known = kept is not None and kept.seen == self._surprises and self._stands == _moment(state)
-            return kept.version if known and kept is not None else None
+            if self._stands != _moment(state):
+                return {}
+            found = ((cart_id, self._kept.get(cart_id)) for cart_id in cart_ids)
+            return {cart_id: kept.version for cart_id, kept in found if kept and kept.seen == self._surprises}
 
     def follow(self, before: State, position: int, written: Iterable[Append]) -> None:
         """Take in what this process wrote: it found the store at ``before`` and left it at ``position``."""

@@ -33,13 +33,15 @@ class OwnerCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: dict[str, Array] = {}
+        self._journal: dict[int, dict[bytes, int]] = {}
+        self._read_until, self._generation = 0, -1
         self._lock = threading.Lock()
 
     def carts_of(self, db: Connection, reader: Reader, user_key: int) -> dict[bytes, int]:
         """Every cart that has an event of this user, with the position of the last of them."""
-        latest = catalog.journal_carts_of(db, user_key)
         segments = reader.segments(db)
         with self._lock:
+            latest = self._in_journal(db, user_key)
             self._loaded = {each.file: self._owners(each, reader) for each in segments}
             parts = [(each, _of(self._loaded[each.file], user_key)) for each in segments]
         for segment, rows in parts:
@@ -47,6 +49,16 @@ class OwnerCache:
                 name = cart_id.tobytes()
                 latest[name] = max(latest.get(name, 0), int(position))
         return latest
+
+    def _in_journal(self, db: Connection, user_key: int) -> dict[bytes, int]:
+        """The carts of a user in the journal, whose rows are read once: an index would cost every append a page."""
+        generation = catalog.state(db).generation
+        if generation != self._generation:
+            self._journal, self._read_until, self._generation = {}, 0, generation
+        for position, owner, cart_id in catalog.journal_owners(db, self._read_until):
+            self._journal.setdefault(owner, {})[cart_id] = position
+            self._read_until = position
+        return dict(self._journal.get(user_key, {}))
 
     def _owners(self, segment: Segment, reader: Reader) -> Array:
         known = self._loaded.get(segment.file)

@@ -27,15 +27,16 @@ class Pool:
         self._pid = os.getpid()
         self._start()
 
-    def begin(self, statements: str) -> Raw:
-        """A connection on which ``statements`` have been run; what the server dropped meanwhile is replaced unseen.
+    def begin(self, statements: str) -> tuple[Raw, psycopg.Cursor[Any]]:
+        """A connection on which ``statements`` have been run, and the cursor that ran them.
 
-        Raises StoreBusy where all connections stay in use, or what the server answers to the statements.
+        A connection that the server dropped meanwhile is replaced unseen. Raises StoreBusy where all connections stay
+        in use, or what the server answers to the statements.
         """
         while True:
             raw, kept = self._take()
             try:
-                raw.execute(statements)
+                cursor = raw.execute(statements)
             except psycopg.OperationalError:
                 lost = raw.closed
                 self.give_back(raw)
@@ -45,7 +46,7 @@ class Pool:
                 self.give_back(raw)
                 raise
             else:
-                return raw
+                return raw, cursor
 
     def give_back(self, raw: Raw) -> None:
         """Take a connection back, whatever state it is in; one that is not fit to be lent again is closed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -41,7 +41,7 @@ TABLES = ("meta", "state", "users", "forgotten", "journal", "segments", "batches
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A writer whose process hangs must not hold up the others for ever.
 WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '60s'"
-LOCK_STATE = f"{WRITE}; SELECT FROM state WHERE id = 1 FOR UPDATE"
+LOCK_STATE = f"{WRITE}; {catalog.STATE} FOR UPDATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class PostgresCatalog(Catalog):
     """One schema of a database; every transaction has a connection of its own out of a small pool."""
 
     shared = True
+    collisions = psycopg.errors.UniqueViolation
 
     def __init__(self, url: str, *, create: bool = True, timeout_s: float = TIMEOUT_S) -> None:
         self.address = parse(url)
@@ -120,6 +121,11 @@ class PostgresCatalog(Catalog):
             yield session
             session.commit()
 
+    def append(self, db: catalog.Connection, rows: Sequence[Sequence[Any]], recorded_us: int) -> None:
+        """Write journal rows and move the state up to the last; where there is one row, both are sent in one go."""
+        with db.raw.pipeline() if isinstance(db, Session) and len(rows) == 1 else nullcontext():
+            super().append(db, rows, recorded_us)
+
     def erase(self) -> None:
         """Write the table of users anew, so that nothing deleted is left in it.
 
@@ -128,7 +134,7 @@ class PostgresCatalog(Catalog):
         timeout.
         """
         with translated(self.place):
-            raw = self._pool.begin("SELECT")
+            raw, _ = self._pool.begin("SELECT")
             try:
                 erased = self._rewrite_users(raw)
             finally:
@@ -163,7 +169,7 @@ class PostgresCatalog(Catalog):
     @contextmanager
     def _transaction(self, opening: str) -> Iterator[Session]:
         with translated(self.place):
-            outer, session = getattr(self._current, "session", None), Session(self._pool.begin(opening))
+            outer, session = getattr(self._current, "session", None), Session(*self._pool.begin(opening))
             self._current.session = session
             try:
                 yield session
@@ -238,17 +244,22 @@ class PostgresCatalog(Catalog):
 class Session:
     """A transaction's connection as the catalog takes it: question marks for placeholders."""
 
-    __slots__ = ("raw",)
+    __slots__ = ("_opened", "raw")
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, opened: Any) -> None:
         self.raw = raw
+        self._opened = opened
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
-        """Run one statement and return a cursor."""
+        """Run one statement and return a cursor; where the state was locked, its row has come with the lock."""
+        opened, self._opened = self._opened, None
+        if sql == catalog.STATE and opened is not None and _last_result(opened).rowcount == 1:
+            return opened
         return self.raw.execute(_marked(sql), parameters or None)
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
         """Insert each row of parameters by a plain INSERT; more than one go as a COPY, which is quicker from two on."""
+        self._opened = None
         rows, cursor = list(parameters), self.raw.cursor()
         if len(rows) == 1:
             return cursor.execute(_marked(sql), rows[0])
@@ -270,6 +281,12 @@ class Session:
             ) from error
         if done != "COMMIT":
             raise StoreError("a statement of this transaction failed, so nothing of it was written")
+
+
+def _last_result(cursor: Any) -> Any:
+    while cursor.nextset():
+        pass
+    return cursor
 
 
 @lru_cache(maxsize=256)

@@ -106,6 +106,8 @@ TRIGGERS = (
 class SqliteCatalog(Catalog):
     """One SQLite file; each thread has a connection of its own, so readers never wait for writers."""
 
+    collisions = sqlite3.IntegrityError
+
     def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self.place = str(path)
         self._path = path
@@ -133,7 +135,7 @@ class SqliteCatalog(Catalog):
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One exclusive transaction, durable when it ends, undone where it raises."""
-        with translated(self.place):
+        try:
             db = self._connection()
             with self._local.busy:
                 db.execute("BEGIN IMMEDIATE")
@@ -144,6 +146,8 @@ class SqliteCatalog(Catalog):
                     if db.in_transaction:
                         db.execute("ROLLBACK")
                     raise
+        except sqlite3.Error as error:
+            raise _error(self.place, error) from error
 
     def erase(self) -> None:
         """Empty the write-ahead log, so that nothing deleted is left in it.

@@ -28,7 +28,6 @@ CREATE TABLE IF NOT EXISTS journal (
     running_hash {blob} NOT NULL,
     UNIQUE (cart_id, version)
 );
-CREATE INDEX IF NOT EXISTS journal_users ON journal (user_key);
 CREATE TABLE IF NOT EXISTS segments (
     segment_id {serial},
     file TEXT NOT NULL UNIQUE,
@@ -67,6 +66,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE batches ADD COLUMN user_key {int}",
         "ALTER TABLE batches ADD COLUMN names {blob}",
         "{free_users}",
+        "DROP INDEX IF EXISTS journal_users",
     ),
 }
 """What makes tables of one version those of the next; what segments hold is upcast where it is read."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 
@@ -32,7 +31,7 @@ class Writer:
     """
 
     def __init__(self, catalog_: Catalog, reader: Reader, states: LiveStates, clock: Callable[[], datetime]) -> None:
-        self._catalog = catalog_
+        self.catalog = catalog_
         self._reader = reader
         self._states = states
         self._clock = clock
@@ -87,16 +86,32 @@ class Writer:
 
     def _commit(self, group: Sequence[Append]) -> list[Answer]:
         try:
-            with self._catalog.writing() as db:
+            return self._committed(group, trusting=True)
+        except _CartExists:
+            return self._committed(group, trusting=False)
+
+    def _committed(self, group: Sequence[Append], *, trusting: bool) -> list[Answer]:
+        """Decide and write a group.
+
+        Where ``trusting``, carts that are to begin are not looked up in the journal, whose key refuses to begin one
+        twice. Raises _CartExists where it did.
+        """
+        try:
+            with self.catalog.writing() as db:
                 state = catalog.state(db)
                 if self._seen is None or (state.position, state.generation) != self._seen:
                     self._heads.clear()
                     self._users.clear()
-                self._look_up(db, group, state)
+                self._look_up(db, group, state, _beginning(group) if trusting else set())
                 known = self.known_events(db, group)
                 round_ = _Round(self, db, state, rules.to_micros(self._clock()), known)
                 answers = [round_.decide(request) for request in group]
-                round_.write()
+                try:
+                    round_.write()
+                except self.catalog.collisions as error:
+                    if trusting:
+                        raise _CartExists from error
+                    raise
         except BaseException:
             self._seen = None
             raise
@@ -106,17 +121,19 @@ class Writer:
             self._seen = None
         return answers
 
-    def _look_up(self, db: Connection, group: Sequence[Append], state: State) -> None:
+    def _look_up(self, db: Connection, group: Sequence[Append], state: State, beginning: Collection[bytes]) -> None:
         """Ask for the heads and pseudonyms that a group needs, all at once, as a server may be far away."""
-        unknown = []
-        for cart_id in {each.cart_id for each in group if each.cart_id not in self._heads}:
-            known = self._states.head(cart_id, state)
-            if known is None:
-                unknown.append(cart_id)
-            else:
-                self._heads[cart_id] = known
+        unknown = {each.cart_id for each in group}.difference(self._heads)
         if unknown:
-            self._heads.update(self._reader.heads_of(db, unknown, state.generation))
+            kept = self._states.heads(unknown, state)
+            self._heads.update(kept)
+            unknown = unknown.difference(kept)
+        if unknown:
+            found = self._reader.heads_of(db, list(unknown), state.generation, beginning)
+            begun = [cart_id for cart_id in beginning if found.get(cart_id)]
+            if begun:
+                found |= self._reader.heads_of(db, begun, state.generation)
+            self._heads.update(found)
         strangers = list({each.user_id for each in group if each.user_id not in self._users})
         if strangers:
             self._users.update(catalog.known_users(db, strangers))
@@ -136,13 +153,14 @@ class Writer:
             known = self._users[user_id] = users.key(db, user_id)
         return known
 
-    def known_events(self, db: Connection, group: Sequence[Append]) -> dict[bytes, Envelope]:
+    def known_events(self, db: Connection, group: Sequence[Append]) -> dict[str, Envelope]:
         """The stored events with ids that a group gives, by their ids."""
-        given = [row["event_id"] for request in group if request.ids_given for row in request.rows]
+        given = [each for request in group if request.ids_given for each in request.event_ids]
         if not given:
             return {}
-        _, stored = self._reader.events(db, np.frombuffer(b"".join(given), np.uint8).reshape(-1, 16))
-        return {UUID(each.event_id).bytes: each for each in schema.to_envelopes(self._reader.named(db, stored))}
+        ids = bytes.fromhex("".join(given).replace("-", ""))
+        _, stored = self._reader.events(db, np.frombuffer(ids, np.uint8).reshape(-1, 16))
+        return {each.event_id: each for each in schema.to_envelopes(self._reader.named(db, stored))}
 
 
 class _Waiting:
@@ -167,12 +185,12 @@ class _Waiting:
 class _Round:
     """One writing transaction: what it has decided so far."""
 
-    def __init__(self, writer: Writer, db: Connection, state: State, now_us: int, known: dict[bytes, Envelope]) -> None:
+    def __init__(self, writer: Writer, db: Connection, state: State, now_us: int, known: dict[str, Envelope]) -> None:
         self._writer = writer
         self._db = db
         self._recorded_us = max(now_us, state.recorded_us)
         self._running_hash = state.running_hash
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[list[Any]] = []
         self._by_id = known
         self.position = state.position
         self.taken: list[Append] = []
@@ -194,31 +212,36 @@ class _Round:
     def write(self) -> None:
         """Write what was taken and move the store's position."""
         if self._rows:
-            catalog.insert(self._db, self._rows)
-            catalog.advance(self._db, self.position, self._recorded_us, self._running_hash)
+            self._writer.catalog.append(self._db, self._rows, self._recorded_us)
 
     def _stored(self, request: Append) -> list[Envelope]:
-        found = [self._by_id[row["event_id"]] for row in request.rows if row["event_id"] in self._by_id]
+        found = [self._by_id[each] for each in request.event_ids if each in self._by_id]
         return sorted(found, key=lambda each: each.version)
 
     def _take(self, request: Append) -> None:
         user_key = self._writer.user_key(self._db, request.user_id)
-        for envelope, row in zip(request.envelopes, request.rows, strict=True):
+        for row, (before, after) in zip(request.rows, request.texts, strict=True):
             self.position += 1
-            row["position"], row["user_key"] = self.position, user_key
-            leaf = ledger.leaf_hash(envelope, user_key)
+            leaf = ledger.leaf(b"%b%d%b" % (before, user_key, after))
             self._running_hash = ledger.running_hash(self._running_hash, leaf, self.position, self._recorded_us)
-            values = at_rest.to_journal(row)
-            self._rows.append((*values[:_RECORDED], self._recorded_us, *values[_RECORDED + 1 :], self._running_hash))
-            if request.ids_given:
-                self._by_id[row["event_id"]] = envelope
+            at_rest.complete(row, self.position, user_key, self._recorded_us, self._running_hash)
+        self._rows += request.rows
+        if request.ids_given:
+            self._by_id.update((each.event_id, each) for each in request.envelopes)
         self._writer.move_head(request.cart_id, request.expected_version + len(request.rows))
         self.taken.append(request)
 
 
-_RECORDED = at_rest.JOURNAL_COLUMNS.index("recorded_at")
+class _CartExists(Exception):
+    """A cart that was to begin in a group has begun before."""
+
+
+def _beginning(group: Sequence[Append]) -> set[bytes]:
+    """The carts that a group does nothing to but begin them."""
+    new = {each.cart_id for each in group if not each.expected_version}
+    return new.difference(each.cart_id for each in group if each.expected_version or each.ids_given)
 
 
 def _first_shared(request: Append, stored: Sequence[Envelope]) -> str:
     known = {each.event_id for each in stored}
-    return next(each.event_id for each in request.envelopes if each.event_id in known)
+    return next(each for each in request.event_ids if each in known)

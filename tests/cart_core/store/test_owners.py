@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cart_core.store import CartStore
+from cart_core.store import CartStore, catalog
 from tests.cart_core.store.builders import LIFE, named
 
 USERS = ["ann", "bob", "eve"]
@@ -73,13 +73,22 @@ def test_segments_are_read_for_their_owners_once(store: CartStore, path: Path, m
             assert opened.carts_of("bob") == [named("d"), named("b")]
 
 
-def test_the_journal_is_not_searched_row_by_row(store: CartStore) -> None:
-    """An index leads from a user to the rows."""
-    with store.catalog.reading() as db:
-        plan = db.execute(
-            "EXPLAIN QUERY PLAN SELECT cart_id, max(position) FROM journal WHERE user_key = 1 GROUP BY cart_id"
-        ).fetchall()
-    assert any("journal_users" in row[-1] for row in plan)
+def test_a_row_of_the_journal_is_read_once(store: CartStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what came since the last call is read, until a seal moves the journal's rows into a segment."""
+    rows: list[list[tuple[int, int, bytes]]] = []
+    real = catalog.journal_owners
+
+    def noted(db: catalog.Connection, after: int) -> list[tuple[int, int, bytes]]:
+        rows.append(real(db, after))
+        return rows[-1]
+
+    monkeypatch.setattr(catalog, "journal_owners", noted)
+    assert store.carts_of("bob") == [named("d"), named("b")]
+    store.append(named("e"), [LIFE[0]], "bob", 0)
+    assert store.carts_of("bob") == [named("e"), named("d"), named("b")]
+    store.seal()
+    assert store.carts_of("bob") == [named("e"), named("d"), named("b")]
+    assert [[position for position, *_ in each] for each in rows] == [[4], [5], []]
 
 
 @pytest.mark.parametrize("place", [0, 8, 16, 24, 40, -1, None])
