@@ -26,6 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, partial
+from inspect import getsourcefile
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +187,10 @@ def code() -> str:
 
 def _source(derive: Callable[..., Any]) -> str:
     """The text of the module that a function stands in."""
-    while isinstance(derive, partial):
-        derive = derive.func
-    return Path(derive.__code__.co_filename).read_text("utf-8")
+    function: Any = derive
+    while isinstance(function, partial):
+        function = function.func
+    return Path(str(getsourcefile(function))).read_text("utf-8")
 
 
 def _in_order(plan: ByCart, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
