@@ -164,7 +164,7 @@ def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:
 def _why_whole(history: History, notes: Mapping[str, str] | None, now: Mapping[str, str]) -> str | None:
     if notes is None:
         return "it was never made"
-    reasons = {
+    reasons: dict[str, Callable[[], bool]] = {
         "it does not say what it was made of": lambda: any(name not in notes for name in now),
         "parameters or code are others": lambda: notes["basis"] != now["basis"],
         "a user was forgotten": lambda: notes["forgotten"] != now["forgotten"],
