@@ -44,8 +44,8 @@ def test_carts_that_share_a_key_are_told_apart(ids: list[bytes]):
     found = segment_index.SegmentIndex(
         keys, as_bytes(ids), starts, starts * 0 + 1, heads, starts + 3, keys, starts, marks
     )
-    places = [(place, 1, place + 7, place + 3) for place in range(len(ids))]
-    assert [found.cart(np.uint64(0), each) for each in ids] == places
+    expected = [(place, 1, place + 7, place + 3) for place in range(len(ids))]
+    assert [found.cart(np.uint64(0), each) for each in ids] == expected
     assert found.cart(np.uint64(0), b"\xff" * 15 + b"\xfe") is None or b"\xff" * 15 + b"\xfe" in ids
     rows, places = found.carts(keys, as_bytes(ids))
     assert dict(zip(rows.tolist(), places.tolist(), strict=True)) == {place: place for place in range(len(ids))}
