@@ -27,7 +27,6 @@ from cart_core import schema
 from cart_core.projector import generations
 from cart_core.projector.columns import ENCODED, NEEDED
 from cart_core.projector.generations import SCHEMAS, Watermark, write_part
-from cart_core.projector.grouping import grouped
 from cart_core.projector.kernel import Array
 from cart_core.projector.many import by_cart, concatenated, folded
 from cart_core.projector.pieces import Pieces, cut_by
@@ -213,12 +212,11 @@ def _advance(source: Source, home: Path, before: Watermark, mark: Watermark, reb
 
 def _by_part(events: pa.Table, old: Path, part_positions: int) -> dict[int, pa.Table]:
     """New events by the part of their cart. Raises KeyError where a kept cart is missing."""
-    ids, versions = schema.id_bytes(events["cart_id"]), events["version"].to_numpy()
-    carts = grouped(ids, versions)
+    rows, carts = by_cart(events)
     firsts = carts.order[carts.begins]
     parts = (events["position"].to_numpy()[firsts] - 1) // part_positions
-    known = versions[firsts] != 1
-    parts[known] = _parts_of(ids[firsts[known]], old)
+    known = rows.versions[firsts] != 1
+    parts[known] = _parts_of(rows.id_bytes[firsts[known]], old)
     owner = np.empty(len(events), np.int64)
     owner[carts.order] = np.repeat(parts, carts.ends - carts.begins)
     order = np.argsort(owner, kind="stable")
