@@ -60,8 +60,8 @@ _STEPS = {
     IMPORT: {
         "users named": ("bulk:BulkWriter._lay_down", BEFORE),
         **_FILE_STEPS,
-        "index written, not named": ("index:os.replace", BEFORE),
-        "index named": ("index:os.replace", AFTER),
+        "index written, not named": ("index_files:os.replace", BEFORE),
+        "index named": ("index_files:os.replace", AFTER),
         "file in the catalog": ("catalog:add_segment", AFTER),
         "batch in the chain": ("catalog:add_batch", AFTER),
         "position moved, not committed": ("catalog:advance", AFTER),
