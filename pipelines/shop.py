@@ -242,7 +242,7 @@ class ShopFolder:
     def each_acts(self, derive: Callable[[pl.DataFrame], Derived]) -> list[Derived]:
         """What a function gives for what users did that experiments measure, part by part; a few parts in memory.
 
-        The parts are the acts of some carts each, by their events and episodes, and the views of each file.
+        The parts are the acts of some carts each, by their events and episodes, and some views each; the last is empty.
         """
         episodes = experiments.ids_as_bytes(self.table("abandonment_episodes").select("cart_id", "abandoned_at"))
         with self.history() as history:
@@ -251,7 +251,11 @@ class ShopFolder:
             )
             none = history.none(ACT_COLUMNS).collect()
         viewed = self.views().select("user_id", "at").collect_batches(maintain_order=False)
-        return [*found, *(derive(experiments.acts(none, views=part)) for part in viewed)]
+        return [
+            *found,
+            *(derive(experiments.acts(none, views=part)) for part in viewed),
+            derive(experiments.acts(none)),
+        ]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from cart_core.simulator.run import DECLARED
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive.experiments import ExperimentError
 from pipelines.shop import EXPERIMENTS_VARIABLE, PlainShop
+from pipelines.tables import TABLES
 from tests.builders import NOON, cart_id, envelope, history
 from tests.conftest import REPOSITORY
 
@@ -91,6 +92,13 @@ def test_a_bounded_shop_reads_no_later_event(tmp_path):
     with shop.history() as read:
         assert sum(len(batch) for batch in read.batches(["cart_id", "version"])) == 2
     assert PlainShop(tmp_path).all_events().height == 4
+
+
+def test_a_shop_where_nobody_did_anything_has_a_part_without_acts(tmp_path):
+    """An empty shop with experiments has parts to count, so that its tables are empty and not missing."""
+    shop = PlainShop(tmp_path)
+    shop.write("abandonment_episodes", TABLES["abandonment_episodes"].empty(), {})
+    assert list({acts.height for acts in shop.each_acts(lambda acts: acts)}) == [0]
 
 
 def test_what_was_known_by_default_is_what_was_known_a_day_before():

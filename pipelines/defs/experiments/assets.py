@@ -30,7 +30,7 @@ def experiment_effects(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, p
     """The effect of every arm on every metric of every declared experiment, as it stands and as it stood each day."""
     given = [(each, experiments.exposed_by(each, exposures, as_of)) for each, exposures in shop.exposed()]
     known = partial(experiments.tallied, as_of=as_of, time_zone=terms.time_zone)
-    parts = shop.each_acts(lambda acts: [known(*each, acts) for each in given])
+    parts = shop.each_acts(lambda acts: [known(*each, acts) for each in given]) if given else []
     found = [
         experiments.analysed(*each, experiments.together(done), as_of=as_of, time_zone=terms.time_zone)
         for each, done in zip(given, zip(*parts, strict=True), strict=True)
