@@ -141,7 +141,7 @@ def die_while_writing(url: str, folder: Path) -> None:
     """Take the writer's lock, write, and be killed before the commit."""
     store = CartStore.open(catalog=url, segments=str(folder))
     with store.catalog.writing() as db:
-        catalog.advance(db, 99, 0)
+        catalog.advance(db, 99, 2**60)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
