@@ -28,7 +28,7 @@ CLOCK_READERS = (
     "cart_core/ingest",
     "cart_core/live.py",  # it paces its requests by the clock that it is handed
     "cart_core/service/",
-    "cart_core/store/compaction.py",  # a file's age is told by the clock that dated it
+    "cart_core/store/upkeep/compaction.py",  # a file's age is told by the clock that dated it
     "cart_core/store/requests.py",  # the store's clock where it is handed none
     "pipelines/commands/",
     "pipelines/defs/",

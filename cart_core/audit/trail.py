@@ -12,8 +12,9 @@ import pyarrow as pa
 from cart_core import ledger
 from cart_core.audit.period import Moments, Period, micros_of
 from cart_core.errors import StoreCorrupt
-from cart_core.store import CartStore, at_rest, catalog
-from cart_core.store.catalog import Batch, Segment
+from cart_core.store import CartStore, at_rest
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Batch, Segment
 
 SURVEYED = ("position", "timestamp", "recorded_at")
 

@@ -58,7 +58,7 @@ def sql(
 
     As of a moment there are events, carts and lines alone: derived tables are of the moment they were derived at.
     """
-    from cart_core.store import duck
+    from cart_core.store.reading import duck
 
     with session(context).store() as store:
         columns, rows = duck.query(store, query, _moment(as_of, known_at, until))

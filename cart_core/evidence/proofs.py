@@ -11,8 +11,9 @@ from cart_core import ledger
 from cart_core.errors import StoreCorrupt
 from cart_core.events import Envelope
 from cart_core.ledger import Proof, SealedBatch
-from cart_core.store import CartStore, catalog
-from cart_core.store.catalog import Batch, Segment
+from cart_core.store import CartStore
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Batch, Segment
 
 
 def proofs_of(store: CartStore, history: Sequence[Envelope]) -> dict[int, Proof]:

@@ -15,12 +15,14 @@ from uuid import uuid4
 
 from cart_core import rules
 from cart_core.errors import Refused, StoreBusy, StoreCorrupt, StoreError, StoreNotFound, StoreReadOnly
-from cart_core.store import catalog, copying, objects
-from cart_core.store.catalog import Segment
+from cart_core.store import copying
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Segment
+from cart_core.store.catalogs.sqlite import SqliteCatalog
 from cart_core.store.copying import Contents, Copied
 from cart_core.store.opening import SQLITE
-from cart_core.store.segments import READ_ONLY, SegmentFolder, sync_folder
-from cart_core.store.sqlite import SqliteCatalog
+from cart_core.store.segments import objects
+from cart_core.store.segments.folder import READ_ONLY, SegmentFolder, sync_folder
 from cart_core.store.store import CartStore
 
 MANIFEST = "backup.json"

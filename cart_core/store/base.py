@@ -18,7 +18,7 @@ from cart_core.projector import CartState, fold
 from cart_core.store import requests
 from cart_core.store.requests import Append, Metadata
 from cart_core.store.results import Admission, Compacted, Sealed, Verified
-from cart_core.store.writer import Answer
+from cart_core.store.writing.writer import Answer
 
 if TYPE_CHECKING:
     import polars as pl

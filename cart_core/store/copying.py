@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cart_core.errors import Refused, StoreBusy, StoreCorrupt
-from cart_core.store import catalog, opening, segment_places, users
-from cart_core.store.catalog import Batch, Catalog, Connection, Segment
-from cart_core.store.segments import SegmentFolder
+from cart_core.store import opening
+from cart_core.store.catalogs import catalog, users
+from cart_core.store.catalogs.catalog import Batch, Catalog, Connection, Segment
+from cart_core.store.segments import places as segment_places
+from cart_core.store.segments.folder import SegmentFolder
 from cart_core.store.store import CartStore
 
 STAYS = ("cache", "segments", "_delta_log", opening.SETTINGS)

@@ -19,7 +19,7 @@ from cart_core.store.at_rest import FORGOTTEN
 from cart_core.store.base import Clock, Store, check_moments
 from cart_core.store.requests import Append
 from cart_core.store.results import REFUSED, Admission, Compacted, Sealed, Verified
-from cart_core.store.writer import Answer
+from cart_core.store.writing.writer import Answer
 
 if TYPE_CHECKING:
     import polars as pl

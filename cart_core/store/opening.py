@@ -10,10 +10,11 @@ from pathlib import Path
 
 from cart_core import settings
 from cart_core.errors import Refused, StoreError, StoreNotFound, StoreReadOnly
-from cart_core.store import catalog, segment_places
-from cart_core.store.catalog import Catalog
-from cart_core.store.segments import SegmentFolder
-from cart_core.store.sqlite import SqliteCatalog
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Catalog
+from cart_core.store.catalogs.sqlite import SqliteCatalog
+from cart_core.store.segments import places as segment_places
+from cart_core.store.segments.folder import SegmentFolder
 
 SETTINGS = settings.FILE
 SQLITE = "catalog.sqlite"
@@ -87,7 +88,7 @@ def _postgres(url: str, *, create: bool) -> Catalog:
             "bad_settings", f"the catalog is {url.partition('://')[0]!r}, but must be postgresql://user@host/database"
         )
     try:
-        from cart_core.store.postgres import PostgresCatalog  # noqa: PLC0415 - only a store that uses it loads it
+        from cart_core.store.catalogs.postgres import PostgresCatalog  # noqa: PLC0415 - only a store that uses it loads it
     except ImportError as error:
         raise StoreError("a catalog in PostgreSQL needs: pip install 'cart-workbench[postgres]'") from error
     return PostgresCatalog(url, create=create)

@@ -16,19 +16,20 @@ from cart_core import schema
 from cart_core.errors import StillNamed
 from cart_core.events import Envelope
 from cart_core.projector import CartState
-from cart_core.store import catalog, opening
+from cart_core.store import opening
 from cart_core.store.at_rest import FORGOTTEN
 from cart_core.store.base import Clock, Store, check_moments, id_of
-from cart_core.store.bulk import JOURNAL_ROWS, BulkWriter
-from cart_core.store.catalog import Catalog
-from cart_core.store.index import IndexCache
-from cart_core.store.live import LiveStates
-from cart_core.store.owners import OwnerCache
-from cart_core.store.reader import Reader
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Catalog
+from cart_core.store.reading.live import LiveStates
+from cart_core.store.reading.owners import OwnerCache
+from cart_core.store.reading.reader import Reader
 from cart_core.store.requests import Append
 from cart_core.store.results import Admission, Compacted, Published, Sealed, Verified
-from cart_core.store.segments import SegmentFolder
-from cart_core.store.writer import Answer, Writer
+from cart_core.store.segments.folder import SegmentFolder
+from cart_core.store.segments.index import IndexCache
+from cart_core.store.writing.bulk import JOURNAL_ROWS, BulkWriter
+from cart_core.store.writing.writer import Answer, Writer
 from cart_core.telemetry import traced
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class CartStore(Store):
         on. Rows come in no particular order (sort by position where it matters); ids are 16 bytes of binary, as Polars
         has no UUID. Raises InvalidEvent for a time without a zone.
         """
-        from cart_core.store import scanning
+        from cart_core.store.reading import scanning
 
         check_moments(at, known_at)
         with self.catalog.reading() as db:
@@ -163,7 +164,7 @@ class CartStore(Store):
         ``share`` (i, n) is the i-th of n parts of the carts, from 0, where n is a power of two: the same parts at any
         moment, so that several processes can read side by side.
         """
-        from cart_core.store import scanning
+        from cart_core.store.reading import scanning
 
         with self.catalog.reading() as db:
             return scanning.batches(db, self.reader, columns, after, until, encoded, share)
@@ -209,7 +210,7 @@ class CartStore(Store):
     @traced("store.seal")
     def seal(self) -> Sealed:
         """Move the journal into segments; nothing that a reader sees changes, and a crash leaves before or after."""
-        from cart_core.store import sealing
+        from cart_core.store.writing import sealing
 
         return sealing.seal(self.catalog, self.folder, self.clock)
 
@@ -219,7 +220,7 @@ class CartStore(Store):
 
         Replaced files stay for ``grace``, as readers may hold them. A crash leaves before or after.
         """
-        from cart_core.store import compaction
+        from cart_core.store.upkeep import compaction
 
         return compaction.compact(self.catalog, self.folder, self.indexes, self.clock, grace)
 
@@ -231,7 +232,7 @@ class CartStore(Store):
         positions or moment of recording stand in the catalog alone are first written anew. A crash leaves the version
         before, or the new one. Raises StoreBusy where somebody else publishes, StoreReadOnly, StoreUnreachable.
         """
-        from cart_core.store import publishing
+        from cart_core.store.upkeep import publishing
 
         return publishing.publish(self.catalog, self.folder, self.clock)
 
@@ -240,7 +241,7 @@ class CartStore(Store):
 
         Raises StoreCorrupt where the anchors before it do not fit this store.
         """
-        from cart_core.store import anchoring
+        from cart_core.store.upkeep import anchoring
 
         return anchoring.append_anchor(self.catalog, Path(file), self.clock, private_key)
 
@@ -250,7 +251,8 @@ class CartStore(Store):
         With ``anchors``, a file of them, the ledger must also still begin with what each of them says, which a store
         that was rolled back or rebuilt does not; with ``public_key`` (hex) each must be signed by it.
         """
-        from cart_core.store import anchoring, status, verifying
+        from cart_core.store.reading import status
+        from cart_core.store.upkeep import anchoring, verifying
 
         found = verifying.verify(self.catalog, self.folder, self.indexes)
         if anchors is not None:
@@ -267,8 +269,9 @@ class CartStore(Store):
         be called again, and StillNamed where the id stands in the person's events, which never change, or in a file
         that cannot be cleaned.
         """
-        from cart_core.store import forgetting, scanning, users
-        from cart_core.store.traces import Traces
+        from cart_core.store.catalogs import users
+        from cart_core.store.upkeep import forgetting
+        from cart_core.store.upkeep.traces import Traces
 
         with self.catalog.writing() as db:
             key = users.forget(db, user_id)
@@ -276,7 +279,7 @@ class CartStore(Store):
         traces = Traces(user_id, f"{FORGOTTEN}{key or 0}")
         done = forgetting.scrub(self.path, traces, self.folder.folder)
         with self.catalog.reading() as db:
-            named = scanning.events_naming(db, self.reader, key, traces) if key is not None else []
+            named = forgetting.events_naming(db, self.reader, key, traces) if key is not None else []
         self.catalog.erase()
         if named or done.left:
             raise StillNamed(named, [str(each) for each in done.left])
@@ -292,14 +295,14 @@ class CartStore(Store):
         locked. Raises InvalidEvent for a time without a zone.
         """
         from cart_core.projector.streaming import Moment
-        from cart_core.store import duck
+        from cart_core.store.reading import duck
 
         check_moments(at, known_at)
         return duck.connect(self, moment=Moment(at, known_at, until))
 
     def status(self) -> dict[str, Any]:
         """What the store holds and how it lies on disk: counts, bytes, the last seal, the last verification."""
-        from cart_core.store import status
+        from cart_core.store.reading import status
 
         with self.catalog.reading() as db:
             found = status.status(db, self.reader, str(self.path), self.path / "cache")

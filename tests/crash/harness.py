@@ -19,10 +19,11 @@ from cart_core import ledger, schema
 from cart_core.events import Envelope
 from cart_core.evidence.proofs import proofs_of
 from cart_core.projector import fold
-from cart_core.store import CartStore, catalog
+from cart_core.store import CartStore
 from cart_core.store.at_rest import FORGOTTEN
-from cart_core.store.compaction import ABANDONED
+from cart_core.store.catalogs import catalog
 from cart_core.store.store import GRACE
+from cart_core.store.upkeep.compaction import ABANDONED
 from tests.cart_core.store.builders import LIFE, envelope, named
 from tests.crash import child
 from tests.crash.child import APPEND, COMPACT, FEW, FORGET, GROUP, IMPORT, SEAL, STEPS, Action

@@ -310,7 +310,7 @@ def test_a_damaged_batch_gives_no_pack(store: CartStore, tmp_path: Path):
     pq.write_table(
         table.set_column(table.column_names.index("price_cents"), table.field("price_cents"), [prices]), segment
     )
-    with pytest.raises(StoreCorrupt, match="run cart verify|cannot be read"):
+    with pytest.raises(StoreCorrupt, match=r"run cart verify|cannot be read"):
         write_audit(store, Period(LONG_AGO, FAR_AHEAD), tmp_path / "pack", NOON)
     with pytest.raises(SourceError, match="no audit pack"):
         check_pack(tmp_path / "pack")

@@ -11,10 +11,10 @@ from cart_core.events import CouponApplied, CouponRemoved, Envelope, Event, Item
 from cart_core.projector import CartFold, fold, fold_table
 from cart_core.schema import to_table
 from cart_core.store import CartStore
-from cart_core.store.reader import Reader
+from cart_core.store.reading.reader import Reader
 from tests.builders import CART, history
 
-PARTS = ("/cart_core/projector/", "/cart_core/store/live.py")
+PARTS = ("/cart_core/projector/", "/cart_core/store/reading/live.py")
 
 
 def lines(count: int) -> list[Event]:

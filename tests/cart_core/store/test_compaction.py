@@ -7,9 +7,10 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from cart_core.store import CartStore, segments
-from cart_core.store.catalog import Segment
-from cart_core.store.compaction import groups
+from cart_core.store import CartStore
+from cart_core.store.catalogs.catalog import Segment
+from cart_core.store.segments import folder as segments
+from cart_core.store.upkeep.compaction import groups
 from tests.cart_core.store.builders import life, named
 from tests.cart_core.store.conftest import SteppingClock
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cart_core.store.copies import Copies
+from cart_core.store.segments.copies import Copies
 from tests.conftest import REPOSITORY
 
 SIZE = 100
@@ -73,7 +73,7 @@ def test_a_dead_process_holds_nothing(copies: Copies):
     """Its list is locked by the system for as long as it lives, and no longer."""
     take_in(copies, "a.parquet", age_s=30)
     held = f"mine = Copies(Path({str(copies.folder)!r}), 0); mine.hold('a.parquet', None); os._exit(9)"
-    names = "import os; from pathlib import Path; from cart_core.store.copies import Copies"
+    names = "import os; from pathlib import Path; from cart_core.store.segments.copies import Copies"
     assert subprocess.run([sys.executable, "-c", f"{names}; {held}"], cwd=REPOSITORY, check=False).returncode == 9
     assert len(list((copies.folder / ".held").iterdir())) == 1
     take_in(Copies(copies.folder, 0), "b.parquet")

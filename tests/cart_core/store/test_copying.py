@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from cart_core.cli import app
 from cart_core.errors import Refused, StoreBusy, StoreCorrupt
-from cart_core.store import CartStore, catalog, opening, users
+from cart_core.store import CartStore, opening
+from cart_core.store.catalogs import catalog, users
 from cart_core.store.copying import Contents, copy_store
 from tests import postgres
 from tests.cart_core.store import buckets

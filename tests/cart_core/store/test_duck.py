@@ -9,7 +9,8 @@ import pytest
 
 from cart_core.errors import Refused
 from cart_core.projector import fold
-from cart_core.store import CartStore, duck
+from cart_core.store import CartStore
+from cart_core.store.reading import duck
 from tests.cart_core.store.builders import MUG, life, named
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cart_core.store.footers import FEW, Footer, taken_apart
+from cart_core.store.segments.footers import FEW, Footer, taken_apart
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from cart_core.errors import StillNamed, StoreBusy
 from cart_core.events import CheckoutCompleted
 from cart_core.ingest import import_files
 from cart_core.projector.streaming import Moment
-from cart_core.store import CartStore, duck
-from cart_core.store.traces import Traces
+from cart_core.store import CartStore
+from cart_core.store.reading import duck
+from cart_core.store.upkeep.traces import Traces
 from cart_core.store.views import STAGED, ViewStage
 from tests.cart_core.store.builders import MORE_MUGS, MUG, START, envelope, life, named
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cart_core.store import CartStore, index_files
+from cart_core.store import CartStore
+from cart_core.store.segments import index_files
 from tests.cart_core.store.builders import MUG, life, named
 
 CART = named("b")

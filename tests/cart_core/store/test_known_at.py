@@ -21,8 +21,9 @@ from cart_core.errors import InvalidEvent, Refused
 from cart_core.exporting import export
 from cart_core.projector import CartState, fold
 from cart_core.projector.streaming import Moment, project
-from cart_core.store import CartStore, duck
+from cart_core.store import CartStore
 from cart_core.store.base import Store
+from cart_core.store.reading import duck
 from tests.cart_core.store.builders import MORE_MUGS, MUG, POT, START, life, named
 from tests.cart_core.store.conftest import SteppingClock
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cart_core import schema
-from cart_core.store import layout, searching, segment_index
+from cart_core.store.segments import layout, searching, segment_index
 
 IDS = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=30, unique=True)
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cart_core.projector import CartState, fold
-from cart_core.store import CartStore, live
+from cart_core.store import CartStore
+from cart_core.store.reading import live
 from tests.cart_core.store.builders import LIFE, named
 
 CARTS = ["a", "b", "c"]

@@ -14,9 +14,10 @@ from zipfile import ZipFile
 import pytest
 
 from cart_core.events import ItemAdded
-from cart_core.store import CartStore, users
-from cart_core.store.catalog import Connection
-from cart_core.store.tables import SCHEMA_VERSION
+from cart_core.store import CartStore
+from cart_core.store.catalogs import users
+from cart_core.store.catalogs.catalog import Connection
+from cart_core.store.catalogs.tables import SCHEMA_VERSION
 from tests import postgres
 from tests.cart_core.store.builders import life, named
 from tests.conftest import REPOSITORY

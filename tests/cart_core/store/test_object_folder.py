@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from cart_core.errors import Refused, StoreCorrupt, StoreUnreachable
-from cart_core.store import CartStore, compaction
-from cart_core.store.object_folder import RANGE_READS
+from cart_core.store import CartStore
+from cart_core.store.segments.object_folder import RANGE_READS
+from cart_core.store.upkeep import compaction
 from tests.cart_core.store import buckets
 from tests.cart_core.store.buckets import Bucket
 from tests.cart_core.store.builders import MUG, life, named

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cart_core.errors import Refused, StoreCorrupt, StoreNotFound, StoreReadOnly, StoreUnreachable
-from cart_core.store import objects
-from cart_core.store.objects import ObjectPlace
+from cart_core.store.segments import objects
+from cart_core.store.segments.objects import ObjectPlace
 
 GIB = 2**30
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cart_core.store import CartStore, catalog
+from cart_core.store import CartStore
+from cart_core.store.catalogs import catalog
 from tests.cart_core.store.builders import LIFE, named
 
 USERS = ["ann", "bob", "eve"]

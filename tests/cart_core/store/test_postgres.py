@@ -21,12 +21,13 @@ from cart_core.errors import (
     StoreTooNew,
     StoreUnreachable,
 )
-from cart_core.store import CartStore, catalog
+from cart_core.store import CartStore
+from cart_core.store.catalogs import catalog
 from tests import postgres
 from tests.cart_core.store.builders import MUG, NO_MUG, POT, life, named
 
 psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
-from cart_core.store.postgres import PostgresCatalog, parse  # noqa: E402 - it needs the driver
+from cart_core.store.catalogs.postgres import PostgresCatalog, parse  # noqa: E402 - it needs the driver
 
 pytestmark = pytest.mark.postgres
 CART = named("cart")

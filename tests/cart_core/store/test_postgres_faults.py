@@ -14,7 +14,8 @@ from typing import Self
 import pytest
 
 from cart_core.errors import StoreUnreachable
-from cart_core.store import CartStore, catalog
+from cart_core.store import CartStore
+from cart_core.store.catalogs import catalog
 from tests import postgres
 from tests.cart_core.store.builders import MUG, named
 

@@ -10,7 +10,8 @@ import pytest
 from cart_core.events import ItemAdded
 from cart_core.projector import kept
 from cart_core.projector.streaming import Moment
-from cart_core.store import CartStore, projection
+from cart_core.store import CartStore
+from cart_core.store.reading import projection
 from tests.builders import NOON, cart_id, history
 
 ITEM = ItemAdded("a", "the a", 1, 2900, "USD")

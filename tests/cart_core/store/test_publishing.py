@@ -16,8 +16,8 @@ from deltalake.exceptions import CommitFailedError
 
 from cart_core.errors import StoreBusy
 from cart_core.store import CartStore
-from cart_core.store.delta_log import CHECKPOINT_EVERY, DeltaLog
 from cart_core.store.results import Published
+from cart_core.store.upkeep.delta_log import CHECKPOINT_EVERY, DeltaLog
 from tests.cart_core.store import buckets
 from tests.cart_core.store.builders import MUG, life, named
 from tests.cart_core.store.conftest import SteppingClock

@@ -14,7 +14,8 @@ from uuid import UUID
 import pytest
 
 from cart_core.projector.streaming import Moment
-from cart_core.store import CartStore, duck
+from cart_core.store import CartStore
+from cart_core.store.reading import duck
 from tests.cart_core.store.builders import MORE_MUGS, MUG, POT, life, named
 from tests.cart_core.store.conftest import SteppingClock
 

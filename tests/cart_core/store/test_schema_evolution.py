@@ -20,8 +20,10 @@ import pytest
 from cart_core.errors import StoreTooNew
 from cart_core.events import ItemAdded
 from cart_core.schema import EVENTS
-from cart_core.store import CartStore, duck, upcasting
-from cart_core.store.tables import MIGRATIONS, SCHEMA_VERSION
+from cart_core.store import CartStore
+from cart_core.store.catalogs.tables import MIGRATIONS, SCHEMA_VERSION
+from cart_core.store.reading import duck
+from cart_core.store.segments import upcasting
 from tests.cart_core.store.builders import life, named
 from tests.conftest import REPOSITORY
 from tests.fixtures.make_store import told

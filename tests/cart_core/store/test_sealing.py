@@ -12,9 +12,11 @@ import pytest
 
 from cart_core import ledger
 from cart_core.errors import StoreBusy
-from cart_core.store import CartStore, at_rest, catalog, sealing
-from cart_core.store.catalog import Segment
-from cart_core.store.compaction import ABANDONED
+from cart_core.store import CartStore, at_rest
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Segment
+from cart_core.store.upkeep.compaction import ABANDONED
+from cart_core.store.writing import sealing
 from tests.cart_core.store.builders import MUG, life, named
 
 
@@ -80,7 +82,7 @@ def test_p9_a_file_that_a_sweep_took_before_it_was_named_is_never_named(
         path = small.folder.folder / segment.file
         os.utime(path, (0, 0))
         with CartStore.open(small.path) as other:
-            monkeypatch.setattr("cart_core.store.compaction.groups", lambda _: [])
+            monkeypatch.setattr("cart_core.store.upkeep.compaction.groups", lambda _: [])
             other.compact(grace=timedelta(0))
             monkeypatch.undo()
         assert not path.exists()

@@ -8,7 +8,7 @@ import pytest
 
 from cart_core import rules
 from cart_core.store import CartStore
-from cart_core.store.tables import SCHEMA_VERSION
+from cart_core.store.catalogs.tables import SCHEMA_VERSION
 from tests.cart_core.store.builders import MORE_MUGS, life, named
 from tests.cart_core.store.conftest import SteppingClock
 

@@ -8,7 +8,8 @@ import pytest
 
 from cart_core import schema
 from cart_core.events import CheckoutStarted, ItemAdded
-from cart_core.store import CartStore, sweep
+from cart_core.store import CartStore
+from cart_core.store.reading import sweep
 from tests.builders import cart_id, history
 
 CARTS = 40

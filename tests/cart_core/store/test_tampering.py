@@ -17,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cart_core.store import CartStore, index_files
+from cart_core.store import CartStore
 from cart_core.store.at_rest import AT_REST
-from cart_core.store.segments import write_parquet
+from cart_core.store.segments import index_files
+from cart_core.store.segments.folder import write_parquet
 from tests.cart_core.store.builders import life
 from tests.cart_core.store.tampering import OTHER, alter, files, flip, make, problems
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cart_core import ledger
-from cart_core.store import CartStore, catalog, users
+from cart_core.store import CartStore
+from cart_core.store.catalogs import catalog, users
 from tests.cart_core.store.tampering import alter, make, problems
 
 COLUMNS = "user_key, user_id, salt, commitment"

@@ -6,7 +6,8 @@ from hashlib import sha256
 
 import pytest
 
-from cart_core.store import CartStore, catalog, users
+from cart_core.store import CartStore
+from cart_core.store.catalogs import catalog, users
 from tests.cart_core.store.builders import MUG, life, named
 
 

@@ -1,0 +1,135 @@
+"""One pass over a store in the order of its carts, whatever its size: a piece at a time, each row group read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cart_core import schema
+from cart_core.store import at_rest
+from cart_core.store.catalogs import catalog
+from cart_core.store.catalogs.catalog import Connection, Segment
+from cart_core.store.reading.reader import Reader
+from cart_core.store.segments.folder import overlaid, stored_schema
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+PIECE_ROWS = 400_000
+KEY_WIDTH = 64
+WHOLE = (0, 1)
+SPARSE = 8
+
+
+def pieces(
+    reader: Reader,
+    live: list[Segment],
+    tail: pa.Table,
+    stored: list[str],
+    encoded: Sequence[str] = (),
+    share: tuple[int, int] = WHOLE,
+) -> Iterator[pa.Table]:
+    """Rows of AT_REST, columns ``stored``, in tables of about ``PIECE_ROWS`` rows by ranges of the carts' keys.
+
+    Each holds all events of its carts, and stands by position, segment after segment, so that versions ascend; text
+    columns that are ``encoded`` come as dictionaries. A ``share`` (i, n) is the i-th of n ranges of keys, from 0, where
+    n is a power of two: the same ranges at any moment. Read without a transaction: files of a snapshot do not change,
+    and stay while a reader may hold them.
+    """
+    number, of = share
+    rows = sum(each.rows for each in live) + len(tail)
+    count = 1 << (max(of, -(-rows // PIECE_ROWS)) - 1).bit_length()
+    first, end = count // of * number, count // of * (number + 1)
+    read = partial(reader.folder.read_groups, columns=stored, encoded=encoded)
+    sweeps = [
+        _Sweep(each, reader.indexes.get(each).bounds(count, each.rows), reader.folder.row_group_ends(each), read, first)
+        for each in live
+    ]
+    loose_in = _piece_of(schema.id_bytes(tail["cart_id"]), count)
+    for piece in range(first, end):
+        loose = tail.filter(pa.array(loose_in == piece))
+        columns = loose.select(stored).cast(stored_schema(stored, encoded))
+        yield pa.concat_tables(
+            _by_position([each.take(piece) for each in sweeps], live, columns, loose["position"].to_numpy())
+        )
+
+
+def _piece_of(ids: Array, count: int) -> Array:
+    bits = count.bit_length() - 1
+    return schema.cart_keys(ids) >> np.uint64(KEY_WIDTH - bits) if bits else np.zeros(len(ids), np.uint64)
+
+
+def _by_position(sealed: list[pa.Table], live: list[Segment], loose: pa.Table, places: Array) -> Iterator[pa.Table]:
+    done = 0
+    for segment, part in zip(live, sealed, strict=True):
+        before = int(np.searchsorted(places, segment.first_position))
+        yield loose.slice(done, before - done)
+        yield part
+        done = before
+    yield loose.slice(done)
+
+
+class _Sweep:
+    """The rows of one segment from its first to its last; what a piece leaves of a row group is kept for the next."""
+
+    def __init__(
+        self, segment: Segment, bounds: list[int], group_ends: Array, read: Callable[..., pa.Table], first: int
+    ) -> None:
+        self._segment = segment
+        self._read = read
+        self._bounds = bounds
+        self._group_ends = group_ends
+        self._next_group = int(np.searchsorted(group_ends, bounds[first], side="right"))
+        self._skipped = bounds[first] - int(np.r_[0, group_ends][self._next_group])
+        self._held = read(segment, [])
+
+    def take(self, piece: int) -> pa.Table:
+        """The rows of the next piece."""
+        wanted = self._bounds[piece + 1] - self._bounds[piece]
+        if wanted > len(self._held):
+            last = int(np.searchsorted(self._group_ends, self._bounds[piece + 1], side="left"))
+            fresh = self._read(self._segment, range(self._next_group, last + 1)).slice(self._skipped)
+            self._held = pa.concat_tables([self._held, overlaid(fresh, self._segment)])
+            self._next_group, self._skipped = last + 1, 0
+        part = self._held.slice(0, wanted)
+        self._held = self._held.slice(wanted)
+        return part
+
+
+class Names:
+    """The users behind pseudonyms, of all that there are or of a few, for whole columns at once."""
+
+    def __init__(self, db: Connection, few: Sequence[int] | None = None) -> None:
+        if few is None:
+            keys, texts = catalog.user_columns(db)
+        else:
+            known = sorted(catalog.user_names(db, few).items())
+            keys, texts = [key for key, _ in known], [text for _, text in known]
+        self._keys = np.array(keys, np.int64)
+        self._texts = pa.array(texts, pa.string())
+        largest = int(self._keys.max(initial=-1))
+        self._place = np.full(largest + 2, -1, np.int64) if largest < SPARSE * len(keys) + SPARSE else None
+        if self._place is not None:
+            self._place[self._keys] = np.arange(len(keys))
+
+    def of(self, user_keys: pa.ChunkedArray, *, encoded: bool = False) -> pa.Array:
+        """The user of each pseudonym, as a dictionary if so wanted; a forgotten one reads as the pseudonym's number."""
+        keys = user_keys.to_numpy()
+        places = self._places(keys)
+        forgotten = np.unique(keys[places < 0])
+        texts = self._texts
+        if len(forgotten):
+            pseudonyms = pa.array([f"{at_rest.FORGOTTEN}{key}" for key in forgotten], pa.string())
+            texts = pa.concat_arrays([texts, pseudonyms])
+            places = np.where(places < 0, len(self._texts) + np.searchsorted(forgotten, keys), places)
+        indices = pa.array(places.astype(np.int32))
+        return pa.DictionaryArray.from_arrays(indices, texts) if encoded else texts.take(indices)
+
+    def _places(self, keys: Array) -> Array:
+        if self._place is not None:
+            return np.asarray(self._place[np.minimum(keys, len(self._place) - 1)])
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[places] == keys, places, -1)

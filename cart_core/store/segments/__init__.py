@@ -1,0 +1,1 @@
+"""Sealed events in Parquet files: how they lie, where they are, and how one cart is found among them."""

@@ -1,0 +1,1 @@
+"""What keeps a store small, whole and honest: compaction, verification, forgetting, publishing, anchors."""
