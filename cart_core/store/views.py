@@ -30,7 +30,7 @@ VIEWS = pa.schema(
 """One row for each time a product was looked at; ``session`` is null where the source named none."""
 
 STAGED = VIEWS.append(pa.field("counts", pa.bool_()))
-MEMORY_LIMIT = "128MB"
+LIMITS = {"memory_limit": "512MB", "threads": 2}
 LOCK = ".lock"
 FRESH = """
     FROM staged ANTI JOIN (
@@ -89,7 +89,7 @@ class ViewStage:
 
     def _add_new(self) -> int:
         temporary = self._views / f".{uuid4().hex}.tmp"
-        with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(self._staged.parent)}) as db:
+        with duckdb.connect(config={**LIMITS, "temp_directory": str(self._staged.parent)}) as db:
             db.execute("SET TimeZone = 'UTC'")
             known = sorted(self._views.glob("*.parquet"))
             db.execute(f"CREATE TEMP VIEW staged AS FROM {_parquet([self._staged])}")
