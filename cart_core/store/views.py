@@ -30,7 +30,7 @@ VIEWS = pa.schema(
 """One row for each time a product was looked at; ``session`` is null where the source named none."""
 
 STAGED = VIEWS.append(pa.field("counts", pa.bool_()))
-LIMITS = {"memory_limit": "512MB", "threads": 2}
+LIMITS: dict[str, str | int] = {"memory_limit": "512MB", "threads": 2}
 LOCK = ".lock"
 FRESH = """
     FROM staged ANTI JOIN (
