@@ -25,7 +25,7 @@ from cart_core.events import (
 from cart_core.prices import price_history
 from cart_core.projector import CartState, Line
 from pipelines.dashboard import detail_listings, page, words
-from pipelines.dashboard.listings import listing
+from pipelines.dashboard.listings import Column, listed, listing, number
 from pipelines.tables.contract import COUNT, MOMENT, SMALL, TEXT
 
 STATUS = {"active": "active", "abandoned": "abandoned", "checked_out": "checked out"}
@@ -132,18 +132,17 @@ def _line(line: Line) -> dict[str, str]:
 def events(history: Sequence[Envelope], version: int) -> str:
     """Every event of a cart; what was written by an undo or a redo is marked, and so is the one looked at."""
     names = names_of(history)
-    rows = [
+    return listed(
+        "Events",
+        history,
         {
-            "version": f"{each.version}{' ◂' if each.version == version else ''}",
-            "at": words.moment(each.timestamp),
-            "kind": _marked(each),
-            "detail": escape(detail(each, names)) or words.NOTHING,
-            "look": detail_listings.cart_link(each.cart_id, each.version, "look"),
-        }
-        for each in history
-    ]
-    labels = {"version": "#", "at": "Happened", "kind": "Event", "detail": "What", "look": "Look"}
-    return listing(rows, labels, name="Events", numbers=("version",))
+            "version": number("#", lambda each: f"{each.version}{' ◂' if each.version == version else ''}"),
+            "at": Column("Happened", lambda each: words.moment(each.timestamp)),
+            "kind": Column("Event", _marked),
+            "detail": Column("What", lambda each: escape(detail(each, names)) or words.NOTHING),
+            "look": Column("Look", lambda each: detail_listings.cart_link(each.cart_id, each.version, "look")),
+        },
+    )
 
 
 def _marked(envelope: Envelope) -> str:
@@ -209,36 +208,33 @@ def prices_lead(points: pl.DataFrame) -> str:
 def price_table(points: pl.DataFrame) -> str:
     """The price history of every product."""
     words_of = {"ItemAdded": "added", "PriceUpdated": "price changed", "ItemRemoved": "removed"}
-    rows = [
+    return listed(
+        "Price history",
+        points.sort("product", "version").iter_rows(named=True),
         {
-            "product": f"<b>{escape(row['product'])}</b>",
-            "at": words.moment(row["at"]),
-            "what": words_of.get(row["type"], row["type"]),
-            "price": words.money(row["price_cents"], row["currency"]),
-            "version": str(row["version"]),
-        }
-        for row in points.sort("product", "version").iter_rows(named=True)
-    ]
-    labels = {"product": "Product", "at": "Since", "what": "By", "price": "Price of one", "version": "Event"}
-    return listing(rows, labels, name="Price history", numbers=("price", "version"))
+            "product": Column("Product", lambda row: f"<b>{escape(row['product'])}</b>"),
+            "at": Column("Since", lambda row: words.moment(row["at"])),
+            "what": Column("By", lambda row: words_of.get(row["type"], row["type"])),
+            "price": number("Price of one", lambda row: words.money(row["price_cents"], row["currency"])),
+            "version": number("Event", lambda row: str(row["version"])),
+        },
+    )
 
 
 def carts(frame: pl.DataFrame) -> str:
     """Carts to choose from."""
-    rows = [
+    return listed(
+        "Carts",
+        frame.iter_rows(named=True),
         {
-            "cart": detail_listings.cart_link(row["cart_id"], text=row["cart_id"]),
-            "user": escape(row["user_id"] or "forgotten"),
-            "status": escape(_status(row)),
-            "last": words.moment(row["last_event_at"]),
-            "events": words.count(row["version"]),
-            "total": words.money(row["total_cents"], row["currency"]),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {"cart": "Cart", "user": "Shopper", "status": "State", "last": "Last event"}
-    labels |= {"events": "Events", "total": "Total"}
-    return listing(rows, labels, name="Carts", numbers=("events", "total"))
+            "cart": Column("Cart", lambda row: detail_listings.cart_link(row["cart_id"], text=row["cart_id"])),
+            "user": Column("Shopper", lambda row: escape(row["user_id"] or "forgotten")),
+            "status": Column("State", lambda row: escape(_status(row))),
+            "last": Column("Last event", lambda row: words.moment(row["last_event_at"])),
+            "events": number("Events", lambda row: words.count(row["version"])),
+            "total": number("Total", lambda row: words.money(row["total_cents"], row["currency"])),
+        },
+    )
 
 
 def _status(row: Mapping[str, Any]) -> str:

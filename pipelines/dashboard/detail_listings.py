@@ -12,7 +12,7 @@ import polars as pl
 
 from cart_core import rules
 from pipelines.dashboard import links, words
-from pipelines.dashboard.listings import contents, listing, send_after
+from pipelines.dashboard.listings import Column, contents, listed, listing, number, send_after
 from pipelines.tables import Table
 
 SHOWN_ROWS = 50
@@ -45,45 +45,39 @@ def p(value: float | None) -> str:
 
 def guardrails(frame: pl.DataFrame) -> str:
     """Each guardrail with its change and what that means."""
-    rows = [
+    return listed(
+        "Guardrails",
+        frame.iter_rows(named=True),
         {
-            "metric": f"<b>{escape(words.words(row['metric']))}</b>",
-            "change": words.change(row["effect_rel"]),
-            "interval": _interval(row),
-            "verdict": escape(row["verdict"]),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {"metric": "Guardrail", "change": "Change", "interval": "95 % interval", "verdict": "In words"}
-    return listing(rows, labels, name="Guardrails", numbers=("change", "interval"))
+            "metric": Column("Guardrail", lambda row: f"<b>{escape(words.words(row['metric']))}</b>"),
+            "change": number("Change", lambda row: words.change(row["effect_rel"])),
+            "interval": number("95 % interval", _interval),
+            "verdict": Column("In words", lambda row: escape(row["verdict"])),
+        },
+    )
 
 
 def effects(frame: pl.DataFrame) -> str:
     """Every metric, raw and adjusted."""
-    rows = [
+    return listed(
+        "Effects, raw and adjusted",
+        frame.iter_rows(named=True),
         {
-            "metric": f'<b>{escape(words.words(row["metric"]))}</b><span class="aside">{escape(row["role"])}</span>',
-            "adjusted": escape(row["adjusted"]),
-            "change": words.change(row["effect_rel"]),
-            "interval": _interval(row),
-            "p": p(row["p_value"]),
-            "corrected": p(row["p_corrected"]),
-            "always": p(row["always_p"]),
-            "detectable": words.share(row["detectable_rel"]),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {
-        "metric": "Metric",
-        "adjusted": "Estimate",
-        "change": "Change",
-        "interval": "95 % interval",
-        "p": "p",
-        "corrected": "p, corrected",
-        "always": "p, always valid",
-        "detectable": "Found with 80 % power",
-    }
-    return listing(rows, labels, name="Effects, raw and adjusted", numbers=list(labels)[2:])
+            "metric": Column(
+                "Metric",
+                lambda row: (
+                    f'<b>{escape(words.words(row["metric"]))}</b><span class="aside">{escape(row["role"])}</span>'
+                ),
+            ),
+            "adjusted": Column("Estimate", lambda row: escape(row["adjusted"])),
+            "change": number("Change", lambda row: words.change(row["effect_rel"])),
+            "interval": number("95 % interval", _interval),
+            "p": number("p", lambda row: p(row["p_value"])),
+            "corrected": number("p, corrected", lambda row: p(row["p_corrected"])),
+            "always": number("p, always valid", lambda row: p(row["always_p"])),
+            "detectable": number("Found with 80 % power", lambda row: words.share(row["detectable_rel"])),
+        },
+    )
 
 
 def band_lead(daily: pl.DataFrame) -> str:
@@ -95,31 +89,37 @@ def band_lead(daily: pl.DataFrame) -> str:
 
 def candidates(frame: pl.DataFrame) -> str:
     """Silent carts with what is in them, what they promise, and every reason to leave them alone."""
-    rows = [
+    return listed(
+        "Silent carts",
+        frame.iter_rows(named=True),
         {
-            "rank": str(row["rank"] or words.NOTHING),
-            "who": f"<b>{escape(words.short_id(row['user_id'] or 'forgotten', 14))}</b>"
-            f'<span class="aside">{cart_link(row["cart_id"])}</span>',
-            "what": contents(row),
-            "value": words.money(row["value_cents"], row["currency"]),
-            "expected": f"{words.money(row['expected_value_cents'])}"
-            f'<span class="aside">{words.share(row["recover_p"])} likely</span>',
-            "since": f"{words.span(row['hours_since'] * words.HOUR_S)}"
-            f'<span class="aside">in the {escape(row["stage"])}</span>',
-            "decision": _decision(row),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {
-        "rank": "#",
-        "who": "Shopper",
-        "what": "What is in the cart",
-        "value": "Value",
-        "expected": "Expected",
-        "since": "Silent for",
-        "decision": "Write?",
-    }
-    return listing(rows, labels, name="Silent carts", numbers=("rank", "value", "expected"))
+            "rank": number("#", lambda row: str(row["rank"] or words.NOTHING)),
+            "who": Column(
+                "Shopper",
+                lambda row: (
+                    f"<b>{escape(words.short_id(row['user_id'] or 'forgotten', 14))}</b>"
+                    f'<span class="aside">{cart_link(row["cart_id"])}</span>'
+                ),
+            ),
+            "what": Column("What is in the cart", contents),
+            "value": number("Value", lambda row: words.money(row["value_cents"], row["currency"])),
+            "expected": number(
+                "Expected",
+                lambda row: (
+                    f"{words.money(row['expected_value_cents'])}"
+                    f'<span class="aside">{words.share(row["recover_p"])} likely</span>'
+                ),
+            ),
+            "since": Column(
+                "Silent for",
+                lambda row: (
+                    f"{words.span(row['hours_since'] * words.HOUR_S)}"
+                    f'<span class="aside">in the {escape(row["stage"])}</span>'
+                ),
+            ),
+            "decision": Column("Write?", _decision),
+        },
+    )
 
 
 def cart_link(cart_id: str, version: int | None = None, text: str | None = None) -> str:
@@ -151,55 +151,55 @@ def lift_lead(frame: pl.DataFrame) -> str:
 
 def lift(frame: pl.DataFrame) -> str:
     """Each campaign against its holdout."""
-    rows = [
+    return listed(
+        "Campaigns against their holdouts",
+        frame.iter_rows(named=True),
         {
-            "campaign": f"<b>{escape(row['campaign'])}</b>",
-            "treatment": _of(row["treatment_recovered"], row["treatment_users"], row["treatment_rate"]),
-            "holdout": _of(row["holdout_recovered"], row["holdout_users"], row["holdout_rate"]),
-            "lift": f"{words.change(row['lift_abs'])}"
-            f'<span class="aside">{words.change(row["lift_low"])} to {words.change(row["lift_high"])}</span>',
-            "p": p(row["p_value"]),
-            "orders": words.NOTHING if row["incremental_orders"] is None else f"{row['incremental_orders']:,.1f}",
-            "open": words.count(row["immature_users"]),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {
-        "campaign": "Campaign",
-        "treatment": "Bought, in treatment",
-        "holdout": "Bought, in holdout",
-        "lift": "Difference",
-        "p": "p",
-        "orders": "Orders it brought",
-        "open": "Not decided yet",
-    }
-    return listing(rows, labels, name="Campaigns against their holdouts", numbers=list(labels)[1:])
+            "campaign": Column("Campaign", lambda row: f"<b>{escape(row['campaign'])}</b>"),
+            "treatment": number(
+                "Bought, in treatment",
+                lambda row: _of(row["treatment_recovered"], row["treatment_users"], row["treatment_rate"]),
+            ),
+            "holdout": number(
+                "Bought, in holdout",
+                lambda row: _of(row["holdout_recovered"], row["holdout_users"], row["holdout_rate"]),
+            ),
+            "lift": number(
+                "Difference",
+                lambda row: (
+                    f"{words.change(row['lift_abs'])}"
+                    f'<span class="aside">{words.change(row["lift_low"])} to {words.change(row["lift_high"])}</span>'
+                ),
+            ),
+            "p": number("p", lambda row: p(row["p_value"])),
+            "orders": number(
+                "Orders it brought",
+                lambda row: words.NOTHING if row["incremental_orders"] is None else f"{row['incremental_orders']:,.1f}",
+            ),
+            "open": number("Not decided yet", lambda row: words.count(row["immature_users"])),
+        },
+    )
 
 
 def coupon_worth(frame: pl.DataFrame) -> str:
     """What each coupon's end cost, and what a day more would have been worth."""
-    rows = [
+    return listed(
+        "What coupons are worth",
+        frame.iter_rows(named=True),
         {
-            "coupon": f"<b>{escape(row['coupon_code'])}</b>",
-            "removals": words.count(row["removals"]),
-            "stake": words.money(row["value_at_stake_cents"], row["currency"]),
-            "removed": words.money(row["value_removed_cents"], row["currency"]),
-            "excess": words.money(row["excess_value_cents"], row["currency"]),
-            "saved": words.money(row["discount_saved_cents"], row["currency"]),
-            "net": f"<b>{words.money(row['day_later_net_cents'], row['currency'])}</b>",
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {
-        "coupon": "Coupon",
-        "removals": "Times",
-        "stake": "Value at stake",
-        "removed": "Value taken out",
-        "excess": "Of that, beyond elsewhere",
-        "saved": "Discount saved",
-        "net": "A day more, net",
-    }
-    return listing(rows, labels, name="What coupons are worth", numbers=list(labels)[1:])
+            "coupon": Column("Coupon", lambda row: f"<b>{escape(row['coupon_code'])}</b>"),
+            "removals": number("Times", lambda row: words.count(row["removals"])),
+            "stake": number("Value at stake", lambda row: words.money(row["value_at_stake_cents"], row["currency"])),
+            "removed": number("Value taken out", lambda row: words.money(row["value_removed_cents"], row["currency"])),
+            "excess": number(
+                "Of that, beyond elsewhere", lambda row: words.money(row["excess_value_cents"], row["currency"])
+            ),
+            "saved": number("Discount saved", lambda row: words.money(row["discount_saved_cents"], row["currency"])),
+            "net": number(
+                "A day more, net", lambda row: f"<b>{words.money(row['day_later_net_cents'], row['currency'])}</b>"
+            ),
+        },
+    )
 
 
 def checks_lead(noted: Sequence[Mapping[str, Any]]) -> str:
@@ -212,19 +212,23 @@ def checks_lead(noted: Sequence[Mapping[str, Any]]) -> str:
 
 def checks(noted: Sequence[Mapping[str, Any]]) -> str:
     """Every check with its rule, whether it holds, and when that was seen."""
-    rows = [
+    return listed(
+        "Checks",
+        noted,
         {
-            "state": '<span class="pill good">holds</span>'
-            if each["offending_rows"] == 0
-            else f'<span class="pill warn">{words.count(each["offending_rows"])} rows break it</span>',
-            "rule": escape(" ".join(each["rule"].split())),
-            "table": f"<code>{escape(each['table'])}</code>",
-            "at": words.moment(each["at"]),
-        }
-        for each in noted
-    ]
-    labels = {"state": "State", "rule": "Rule", "table": "Table", "at": "Checked"}
-    return listing(rows, labels, name="Checks")
+            "state": Column(
+                "State",
+                lambda each: (
+                    '<span class="pill good">holds</span>'
+                    if each["offending_rows"] == 0
+                    else f'<span class="pill warn">{words.count(each["offending_rows"])} rows break it</span>'
+                ),
+            ),
+            "rule": Column("Rule", lambda each: escape(" ".join(each["rule"].split()))),
+            "table": Column("Table", lambda each: f"<code>{escape(each['table'])}</code>"),
+            "at": Column("Checked", lambda each: words.moment(each["at"])),
+        },
+    )
 
 
 def overcharges_lead(number: int) -> str:
@@ -236,27 +240,24 @@ def overcharges_lead(number: int) -> str:
 
 def overcharges(frame: pl.DataFrame) -> str:
     """Orders by how far the charge is off."""
-    rows = [
+    return listed(
+        "Orders that do not add up",
+        frame.iter_rows(named=True),
         {
-            "order": f'<b>{escape(row["order_id"])}</b><span class="aside">'
-            f"{cart_link(row['cart_id'], row['version'])}</span>",
-            "at": words.moment(row["completed_at"]),
-            "charged": words.money(row["charged_cents"], row["currency"]),
-            "projected": words.money(row["projected_cents"], row["currency"]),
-            "difference": words.money(row["difference_cents"], row["currency"]),
-            "reason": escape(words.words(row["reason"])),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {
-        "order": "Order",
-        "at": "Completed",
-        "charged": "Charged",
-        "projected": "Cart's total",
-        "difference": "Difference",
-        "reason": "Which other total",
-    }
-    return listing(rows, labels, name="Orders that do not add up", numbers=("charged", "projected", "difference"))
+            "order": Column(
+                "Order",
+                lambda row: (
+                    f'<b>{escape(row["order_id"])}</b><span class="aside">'
+                    f"{cart_link(row['cart_id'], row['version'])}</span>"
+                ),
+            ),
+            "at": Column("Completed", lambda row: words.moment(row["completed_at"])),
+            "charged": number("Charged", lambda row: words.money(row["charged_cents"], row["currency"])),
+            "projected": number("Cart's total", lambda row: words.money(row["projected_cents"], row["currency"])),
+            "difference": number("Difference", lambda row: words.money(row["difference_cents"], row["currency"])),
+            "reason": Column("Which other total", lambda row: escape(words.words(row["reason"]))),
+        },
+    )
 
 
 def row(table: Table, found: Mapping[str, Any], column: str | None) -> str:

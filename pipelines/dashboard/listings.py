@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +19,30 @@ _TABLE = re.compile(r"<table.*</table>", re.DOTALL)
 _CANDIDATE_ROWS = 12
 _NAMES_SHOWN = 3
 _CARD_COLUMNS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a listing: what its header says, what a row's cell is as HTML, and whether it is set right."""
+
+    label: str
+    cell: Callable[[Any], str]
+    number: bool = False
+
+
+def number(label: str, cell: Callable[[Any], str]) -> Column:
+    """A column that holds numbers, or what is read like one."""
+    return Column(label, cell, number=True)
+
+
+def listed(name: str, rows: Iterable[Any], columns: Mapping[str, Column]) -> str:
+    """Rows of any kind as a table, a cell for each column; as ``listing``."""
+    return listing(
+        [{key: column.cell(row) for key, column in columns.items()} for row in rows],
+        {key: column.label for key, column in columns.items()},
+        name=name,
+        numbers=[key for key, column in columns.items() if column.number],
+    )
 
 
 def listing(
@@ -59,58 +84,55 @@ def _labelled(table: str, labels: Mapping[str, str]) -> str:
 
 def steps(frame: pl.DataFrame) -> str:
     """Each step of a funnel: who came, who went on, and how long it took."""
-    rows = [
+    return listed(
+        "Funnel steps",
+        frame.sort("step_index").iter_rows(named=True),
         {
-            "step": escape(words.words(row["step"])),
-            "entered": words.count(row["entered"]),
-            "converted": words.count(row["converted"]),
-            "step_rate": words.share(row["step_rate"]),
-            "rate": words.share(row["rate"]),
-            "median": words.span(row["median_s"]),
-            "p90": words.span(row["p90_s"]),
-        }
-        for row in frame.sort("step_index").iter_rows(named=True)
-    ]
-    labels = {
-        "step": "Step",
-        "entered": "Came this far",
-        "converted": "Went on",
-        "step_rate": "Of those",
-        "rate": "Of all",
-        "median": "Half within",
-        "p90": "90 % within",
-    }
-    return listing(rows, labels, name="Funnel steps", numbers=list(labels)[1:])
+            "step": Column("Step", lambda row: escape(words.words(row["step"]))),
+            "entered": number("Came this far", lambda row: words.count(row["entered"])),
+            "converted": number("Went on", lambda row: words.count(row["converted"])),
+            "step_rate": number("Of those", lambda row: words.share(row["step_rate"])),
+            "rate": number("Of all", lambda row: words.share(row["rate"])),
+            "median": number("Half within", lambda row: words.span(row["median_s"])),
+            "p90": number("90 % within", lambda row: words.span(row["p90_s"])),
+        },
+    )
 
 
 def candidates(frame: pl.DataFrame) -> str:
     """The eligible candidates with the highest expected value: whom to write to, about what, and when."""
     best = frame.filter("eligible").sort("rank").head(_CANDIDATE_ROWS)
-    rows = [
+    return listed(
+        "Recovery candidates",
+        best.iter_rows(named=True),
         {
-            "rank": str(row["rank"]),
-            "who": f"<b>{escape(words.short_id(row['user_id'] or 'forgotten', 14))}</b> "
-            f'<span class="aside">cart {escape(words.short_id(row["cart_id"]))}</span>',
-            "what": contents(row),
-            "value": words.money(row["value_cents"], row["currency"]),
-            "expected": f"<b>{words.money(row['expected_value_cents'])}</b> "
-            f'<span class="aside">{words.share(row["recover_p"])} likely</span>',
-            "since": f"{words.span(row['hours_since'] * words.HOUR_S)}"
-            f'<span class="aside">in the {escape(row["stage"])}</span>',
-            "send": send_after(row),
-        }
-        for row in best.iter_rows(named=True)
-    ]
-    labels = {
-        "rank": "#",
-        "who": "Shopper",
-        "what": "What is in the cart",
-        "value": "Value",
-        "expected": "Expected",
-        "since": "Silent for",
-        "send": "Send after",
-    }
-    return listing(rows, labels, name="Recovery candidates", numbers=("rank", "value", "expected"))
+            "rank": number("#", lambda row: str(row["rank"])),
+            "who": Column(
+                "Shopper",
+                lambda row: (
+                    f"<b>{escape(words.short_id(row['user_id'] or 'forgotten', 14))}</b> "
+                    f'<span class="aside">cart {escape(words.short_id(row["cart_id"]))}</span>'
+                ),
+            ),
+            "what": Column("What is in the cart", contents),
+            "value": number("Value", lambda row: words.money(row["value_cents"], row["currency"])),
+            "expected": number(
+                "Expected",
+                lambda row: (
+                    f"<b>{words.money(row['expected_value_cents'])}</b> "
+                    f'<span class="aside">{words.share(row["recover_p"])} likely</span>'
+                ),
+            ),
+            "since": Column(
+                "Silent for",
+                lambda row: (
+                    f"{words.span(row['hours_since'] * words.HOUR_S)}"
+                    f'<span class="aside">in the {escape(row["stage"])}</span>'
+                ),
+            ),
+            "send": Column("Send after", send_after),
+        },
+    )
 
 
 def counts(pairs: Sequence[tuple[str, str, str]], headers: tuple[str, str], *, name: str) -> str:
@@ -124,67 +146,49 @@ def counts(pairs: Sequence[tuple[str, str, str]], headers: tuple[str, str], *, n
 
 def coupons(frame: pl.DataFrame) -> str:
     """What shoppers took out after a coupon left, against the window before and against carts that kept theirs."""
-    rows = [
+    return listed(
+        "Coupons that left a cart",
+        frame.sort("removals", descending=True).head(_CANDIDATE_ROWS).iter_rows(named=True),
         {
-            "coupon": f"<b>{escape(row['coupon_code'])}</b>",
-            "why": escape(words.words(row["reason"])),
-            "removals": words.count(row["removals"]),
-            "after": _rate(row["rate_after"]),
-            "before": _rate(row["rate_before"]),
-            "control": _rate(row["rate_control"]),
-            "value": words.money(row["value_removed_cents"], row["currency"]),
-            "stake": words.money(row["value_at_stake_cents"], row["currency"]),
-        }
-        for row in frame.sort("removals", descending=True).head(_CANDIDATE_ROWS).iter_rows(named=True)
-    ]
-    labels = {
-        "coupon": "Coupon",
-        "why": "Left because",
-        "removals": "Times",
-        "after": "Items removed after",
-        "before": "Before",
-        "control": "Elsewhere",
-        "value": "Value removed",
-        "stake": "Value at stake",
-    }
-    return listing(rows, labels, name="Coupons that left a cart", numbers=list(labels)[2:])
+            "coupon": Column("Coupon", lambda row: f"<b>{escape(row['coupon_code'])}</b>"),
+            "why": Column("Left because", lambda row: escape(words.words(row["reason"]))),
+            "removals": number("Times", lambda row: words.count(row["removals"])),
+            "after": number("Items removed after", lambda row: _rate(row["rate_after"])),
+            "before": number("Before", lambda row: _rate(row["rate_before"])),
+            "control": number("Elsewhere", lambda row: _rate(row["rate_control"])),
+            "value": number("Value removed", lambda row: words.money(row["value_removed_cents"], row["currency"])),
+            "stake": number("Value at stake", lambda row: words.money(row["value_at_stake_cents"], row["currency"])),
+        },
+    )
 
 
 def arms(frame: pl.DataFrame) -> str:
     """How an experiment's users were split, against the plan."""
-    rows = [
+    return listed(
+        "Experiment arms",
+        frame.iter_rows(named=True),
         {
-            "arm": escape(row["arm"]),
-            "planned": words.share(row["weight"]),
-            "expected": words.count(row["expected"]),
-            "observed": words.count(row["observed"]),
-            "multiple": words.count(row["multiple_users"]),
-        }
-        for row in frame.iter_rows(named=True)
-    ]
-    labels = {
-        "arm": "Arm",
-        "planned": "Planned",
-        "expected": "Expected users",
-        "observed": "Users",
-        "multiple": "Left out: saw two arms",
-    }
-    return listing(rows, labels, name="Experiment arms", numbers=list(labels)[1:])
+            "arm": Column("Arm", lambda row: escape(row["arm"])),
+            "planned": number("Planned", lambda row: words.share(row["weight"])),
+            "expected": number("Expected users", lambda row: words.count(row["expected"])),
+            "observed": number("Users", lambda row: words.count(row["observed"])),
+            "multiple": number("Left out: saw two arms", lambda row: words.count(row["multiple_users"])),
+        },
+    )
 
 
 def freshness(rows: Sequence[Mapping[str, Any]]) -> str:
     """Every derived table with its rows, the moment it is as of, and the last event it has read."""
-    cells = [
+    return listed(
+        "Data freshness",
+        rows,
         {
-            "table": f"<code>{escape(row['table'])}</code>",
-            "rows": words.count(row["rows"]),
-            "as_of": words.moment(row["as_of"]),
-            "position": words.count(row["position"]),
-        }
-        for row in rows
-    ]
-    labels = {"table": "Table", "rows": "Rows", "as_of": "As of", "position": "Events read"}
-    return listing(cells, labels, name="Data freshness", numbers=("rows", "position"))
+            "table": Column("Table", lambda row: f"<code>{escape(row['table'])}</code>"),
+            "rows": number("Rows", lambda row: words.count(row["rows"])),
+            "as_of": Column("As of", lambda row: words.moment(row["as_of"])),
+            "position": number("Events read", lambda row: words.count(row["position"])),
+        },
+    )
 
 
 def contents(candidate: Mapping[str, Any]) -> str:

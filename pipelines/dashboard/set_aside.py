@@ -14,7 +14,7 @@ import polars as pl
 
 from cart_core.importers.set_aside import REASONS
 from pipelines.dashboard import words
-from pipelines.dashboard.listings import listing
+from pipelines.dashboard.listings import Column, listed
 
 SCHEMA = {"file": pl.String, "row": pl.Int64, "reason": pl.String, "problems": pl.String, "raw": pl.String}
 KEPT_ROWS, SHOWN_ROWS = 1_000, 50
@@ -61,17 +61,19 @@ def by_reason(found: SetAside) -> list[tuple[str, str, str]]:
 
 def listing_of(found: SetAside) -> str:
     """The first rows, each with file, line, what is wrong, and its text."""
-    rows = [
+    return listed(
+        "Rows set aside",
+        found.rows.head(SHOWN_ROWS).iter_rows(named=True),
         {
-            "where": f'<b>{escape(row["file"])}</b><span class="aside">row {words.count(row["row"])}</span>',
-            "reason": escape(words.words(row["reason"])),
-            "problems": escape(row["problems"] or words.NOTHING),
-            "raw": f"<code>{escape(words.short_id(row['raw'], RAW_CHARS))}</code>",
-        }
-        for row in found.rows.head(SHOWN_ROWS).iter_rows(named=True)
-    ]
-    labels = {"where": "File and row", "reason": "Reason", "problems": "What is wrong", "raw": "Text"}
-    return listing(rows, labels, name="Rows set aside")
+            "where": Column(
+                "File and row",
+                lambda row: f'<b>{escape(row["file"])}</b><span class="aside">row {words.count(row["row"])}</span>',
+            ),
+            "reason": Column("Reason", lambda row: escape(words.words(row["reason"]))),
+            "problems": Column("What is wrong", lambda row: escape(row["problems"] or words.NOTHING)),
+            "raw": Column("Text", lambda row: f"<code>{escape(words.short_id(row['raw'], RAW_CHARS))}</code>"),
+        },
+    )
 
 
 def _rows(paths: list[Path]) -> Iterator[dict[str, Any]]:

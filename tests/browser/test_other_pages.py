@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from pipelines.dashboard.report import REPORT_FILE
 from tests.browser.serving import Served, free_port, served
@@ -18,6 +21,12 @@ pytestmark = pytest.mark.browser
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOK = "01_a_cart_from_its_events.ipynb"
 MEGABYTE = 1_000_000
+SLIDER = """\
+from cart_core.display import slider
+from cart_core.events import ItemAdded, QuantityChanged
+from tests.builders import history
+slider(history(ItemAdded("mug", "Mug", 2, 2900, "USD"), QuantityChanged("mug", 2, 5)))
+"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -59,23 +68,54 @@ def test_the_asset_graph_is_drawn(visitors: Visitors, shop: Path, tmp_path: Path
             expect(page.get_by_text(table, exact=True).first).to_be_attached()
 
 
-def test_a_notebook_runs_in_jupyterlab(visitors: Visitors, tmp_path: Path):
-    """JupyterLab opens the first notebook and runs it to the end without an error."""
-    shutil.copy(REPOSITORY / "notebooks" / NOTEBOOK, tmp_path)
+@contextmanager
+def laboratory(folder: Path) -> Iterator[Served]:
+    """JupyterLab on a folder, as ``make notebooks`` starts it, without asking anybody for news."""
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += [f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token=", "--ServerApp.port_retries=0"]
+    command += [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--ServerApp.port_retries=0"]
     command += ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    settings = {"PYTHONPATH": str(REPOSITORY), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
-    with served(command, f"http://127.0.0.1:{port}", tmp_path / "log", "/api", settings) as running:
+    settings = {"PYTHONPATH": str(REPOSITORY), "JUPYTER_CONFIG_DIR": str(folder / "config")}
+    with served(command, f"http://127.0.0.1:{port}", folder / "log", "/api", settings) as running:
+        yield running
+
+
+def run_all(page: Page, url: str) -> None:
+    """Open a notebook in JupyterLab and run it to the end."""
+    page.goto(url)
+    page.locator(".jp-Notebook").wait_for()
+    expect(page.get_by_text(re.compile(r"\| Idle$"))).to_be_visible()  # before that a run asks which kernel to take
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
+    expect(prompts.last).to_have_text(re.compile(r"\[\d+\]:"))
+
+
+def test_a_notebook_runs_in_jupyterlab(visitors: Visitors, tmp_path: Path):
+    """JupyterLab opens the first notebook and runs it to the end without an error."""
+    notebook = nbformat.read(REPOSITORY / "notebooks" / NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(execution_count=None, outputs=[])
+    nbformat.write(notebook, tmp_path / NOTEBOOK)
+    with laboratory(tmp_path) as running:
         page = visitors.window(ours=False)
-        page.goto(f"{running.url}/lab/tree/{NOTEBOOK}")
-        page.locator(".jp-Notebook").wait_for()
-        expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")).to_be_attached()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        prompts = page.locator(".jp-CodeCell .jp-InputArea-prompt")
-        expect(prompts.last).to_contain_text("]:")
-        expect(page.locator(".jp-CodeCell .jp-InputArea-prompt", has_text="[*]")).to_have_count(0)
+        run_all(page, f"{running.url}/lab/tree/{NOTEBOOK}")
         assert page.locator('.jp-RenderedText[data-mime-type*="stderr"]').count() == 0
         assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+
+
+def test_a_slider_walks_through_a_cart_in_jupyterlab(visitors: Visitors, tmp_path: Path):
+    """The slider of a notebook moves by keyboard, and the cart below it is the one of that moment."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(SLIDER)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, tmp_path / "slider.ipynb")
+    with laboratory(tmp_path) as running:
+        page = visitors.window(ours=False)
+        run_all(page, f"{running.url}/lab/tree/slider.ipynb")
+        shown = page.locator(".jp-OutputArea .widget-html")
+        expect(shown).to_contain_text("145.00")
+        page.get_by_role("slider").press("Home")
+        expect(shown).to_contain_text("58.00")
