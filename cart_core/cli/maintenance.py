@@ -175,4 +175,6 @@ def _public_key(file: Path | None) -> str | None:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

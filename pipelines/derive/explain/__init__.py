@@ -67,7 +67,7 @@ def key_of(name: str, text: str) -> dict[str, Any]:
     table = _table(name)
     values = [each.strip() for each in text.split(",")]
     if len(values) != len(table.key):
-        raise TableError(f"table {name} has the key {', '.join(table.key)}; {text!r} has {len(values)} values")
+        raise TableError(f"table {name} has the key {', '.join(table.key)}; {text!r} is not those, with commas between")
     return {each: _value(table, each, value) for each, value in zip(table.key, values, strict=True)}
 
 
