@@ -140,13 +140,17 @@ def _sweep(home: Path, newest: str) -> None:
 
 
 def share_part(old: Path, generation: Path, number: int) -> None:
-    """Take a part over as it is, without copying it where the file system can."""
+    """Take a part over as it is."""
     for table in SCHEMAS:
-        file, place = (each / table / part_name(number) for each in (old, generation))
-        try:
-            os.link(file, place)
-        except OSError:
-            shutil.copy2(file, place)
+        share_file(old / table / part_name(number), generation / table / part_name(number))
+
+
+def share_file(file: Path, place: Path) -> None:
+    """Give a file that never changes another name, without copying it where the file system can."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copy2(file, place)
 
 
 def link(path: Path, target: str) -> None:

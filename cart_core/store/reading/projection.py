@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from cart_core import rules
-from cart_core.projector import kept, streaming
+from cart_core.projector import generations, kept, streaming
 from cart_core.projector.columns import ENCODED
 from cart_core.projector.streaming import NOW, Moment
 from cart_core.store.catalogs import catalog
@@ -33,15 +35,18 @@ def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...
         state = catalog.state(db)
     until = state.position if moment.until is None else min(moment.until, state.position)
     home = store.path / "cache" / "projection"
-    standing = _standing(store, home / STANDING, until) if moment.at is None and moment.known_at is None else None
-    if standing is not None:
-        return {"carts": standing.carts, "lines": standing.lines}
     moment = replace(moment, until=until)
     folder = home / _name(moment, state.generation, kept.event_id(store, until))
     if not folder.exists():
-        _fold(store, folder, moment)
+        standing = _standing(store, home / STANDING, until) if moment.at is None and moment.known_at is None else None
+        with _made(folder) as trial:
+            if standing is not None:
+                _share(standing, trial)
+            else:
+                batches = store.batches(moment.columns, until=until, encoded=ENCODED)
+                streaming.project(batches, trial, moment)
         _drop_old(home)
-    return {name: (folder / f"{name}.parquet",) for name in TABLES}
+    return {name: tuple(sorted(folder.glob(f"{name}*.parquet"))) for name in TABLES}
 
 
 def _standing(store: CartStore, folder: Path, until: int) -> kept.Kept | None:
@@ -58,13 +63,24 @@ def _name(moment: Moment, generation: int, last_event_id: str) -> str:
     return "-".join((str(moment.until), str(generation), last_event_id, *told))
 
 
-def _fold(store: CartStore, folder: Path, moment: Moment) -> None:
+@contextmanager
+def _made(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when it is full, unless another has that name by then."""
     trial = folder.with_name(f"{folder.name}-{uuid4().hex[:8]}")
-    streaming.project(store.batches(moment.columns, until=moment.until, encoded=ENCODED), trial, moment)
+    trial.mkdir(parents=True)
     try:
-        trial.rename(folder)
-    except OSError:
+        yield trial
+        with suppress(OSError):
+            trial.rename(folder)
+    finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def _share(standing: kept.Kept, folder: Path) -> None:
+    """The kept files under names of their own, which stay when those are gone."""
+    for name, paths in (("carts", standing.carts), ("lines", standing.lines)):
+        for number, path in enumerate(paths):
+            generations.share_file(path, folder / f"{name}-{number:05d}.parquet")
 
 
 def _drop_old(home: Path) -> None:
