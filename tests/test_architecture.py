@@ -61,6 +61,7 @@ def upward(contract: str) -> Iterator[tuple[str, str, str]]:
 
 SEEDS = [
     *upward("cart-core"),
+    *upward("store"),
     *upward("pipelines"),
     ("truth-alone", "cart_core.projector", "pipelines.tables"),
     ("truth-alone", "cart_core.cli", "dagster"),

@@ -26,6 +26,7 @@ WITHOUT_USERS = ("catalog.sqlite", "store.toml", "decided.sqlite", "verified.jso
 CACHES_WITHOUT_USERS = ("index", "copies")
 LINE_FILES = (".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".log")
 LEFTOVER = re.compile(r"(?:import|views)-(\d+)-")
+HALF_CLEANED = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.tmp")
 
 Cleaner = Callable[[Path, Path, Traces], bool]
 
@@ -43,7 +44,7 @@ def scrub(home: Path, traces: Traces, segments: Path) -> Scrubbed:
 
     In tables the id becomes the pseudonym. Lines of text files that hold it go, gzipped or not, and so do entries of
     lists in JSON documents; pages that hold it go whole, as the next run makes them again. Carts and lines kept for
-    queries go, and what dead imports left. Each file is replaced in one step.
+    queries go, and what dead processes left. Each file is replaced in one step.
     """
     home, segments = home.absolute(), segments.absolute()
     shutil.rmtree(home / "cache" / "projection", ignore_errors=True)
@@ -53,7 +54,9 @@ def scrub(home: Path, traces: Traces, segments: Path) -> Scrubbed:
         if path.parent == segments or _is_without_users(path.relative_to(home)):
             continue
         try:
-            if _clean(path, traces):
+            if _is_left_by_the_dead(path, HALF_CLEANED):
+                path.unlink(missing_ok=True)
+            elif _clean(path, traces):
                 done.changed.append(path)
             elif _cleaner(path) is None and holds(path, traces):
                 done.left.append(path)
@@ -93,7 +96,7 @@ def _cleaner(path: Path) -> Cleaner | None:
 def _clean(path: Path, traces: Traces) -> bool:
     """Take the id out of one file; False where it did not hold it, or nobody knows how."""
     cleaner = _cleaner(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid4().hex[:8]}.tmp")
     try:
         if cleaner is None or not cleaner(path, temporary, traces):
             return False
@@ -115,9 +118,13 @@ def _clean_page(path: Path, _target: Path, traces: Traces) -> bool:
 def _drop_leftovers(cache: Path) -> None:
     """Remove what imports that are dead left behind."""
     for path in cache.glob("*"):
-        found = LEFTOVER.match(path.name)
-        if found and not _is_running(int(found[1])):
+        if _is_left_by_the_dead(path, LEFTOVER):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_left_by_the_dead(path: Path, name: re.Pattern[str]) -> bool:
+    found = name.match(path.name)
+    return found is not None and not _is_running(int(found[1]))
 
 
 def _is_running(process: int) -> bool:

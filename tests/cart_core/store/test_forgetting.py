@@ -106,6 +106,7 @@ def _fill(store: CartStore) -> None:
     (home / "derived/report.html").write_text(f"<p>{ANN}</p>")
     (home / "derived/other.html").write_text("<p>bob</p>")
     (home / "cache/import-999999-x/000.arrow").write_text(ANN)
+    (home / "inputs/.people.jsonl.999999-0a1b2c3d.tmp").write_text(ANN)  # a forgetting that died left it
 
 
 def contents(path: Path) -> str:
