@@ -293,7 +293,7 @@ def append_new(folder: Path, among: int | None) -> float:
     from cart_core.projector import kept
     from cart_core.store import CartStore
 
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng([SEED, among or 0])
     standing = kept.current(folder / "kept")
     assert standing is not None
     carts = pl.read_parquet(list(standing.carts), columns=["cart_id", "version", "last_event_at"])

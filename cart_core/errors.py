@@ -21,13 +21,24 @@ CartError
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 SHOWN_CHARS = 80
 SHOWN_PROBLEMS = 5
 
 
 class CartError(Exception):
-    """The root of everything this package raises on purpose."""
+    """The root of everything this package raises on purpose; it says the same in whichever process it is caught."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[CartError], args: tuple[Any, ...]) -> CartError:
+    """An error from its finished message, not from what its class makes messages of."""
+    error = kind.__new__(kind, *args)
+    error.args = args  # which an OSError with an __init__ of its own leaves to that
+    return error
 
 
 @dataclass(frozen=True, slots=True)
