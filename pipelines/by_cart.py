@@ -42,7 +42,7 @@ from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
 from pipelines import files
 from pipelines.activity import brought_up
-from pipelines.shop import History, ShopFolder, ids_of
+from pipelines.shop import History, ShopFolder, among, ids_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -144,7 +144,8 @@ def _carried(
         ids = activity.ids[stale]
         fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
     held = standing()
-    held = held.filter(~_among(ids_of(held["cart_id"]), ids))
+    if len(ids):
+        held = held.filter(~among(ids_of(held["cart_id"]), schema.cart_keys(ids)))
     return Carried(_in_order(plan, [held, fresh]), fresh, len(activity.ids), len(ids), held.height, None, now)
 
 
@@ -199,11 +200,3 @@ def _in_order(plan: ByCart, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
         return whole.sort(plan.sort)
     order = schema.key_order(ids_of(whole["cart_id"]))
     return whole if (order[1:] > order[:-1]).all() else whole[order]
-
-
-def _among(ids: Array, wanted: Array) -> Array:
-    """Per id whether its key is that of one of ``wanted``, which are in order of their keys."""
-    keys, asked = schema.cart_keys(wanted), schema.cart_keys(ids)
-    if not len(keys):
-        return np.zeros(len(asked), bool)
-    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)

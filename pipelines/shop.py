@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from cart_core import rules, schema, settings
 from cart_core.errors import Problem, StoreNotFound
+from cart_core.projector import kept
 from cart_core.projector.streaming import in_order
 from cart_core.store import CartStore
 from pipelines import files
@@ -57,10 +58,7 @@ class History:
 
     def event_id(self, position: int) -> str:
         """The id of the event at a position as hexadecimal digits; empty at 0."""
-        if position == 0:
-            return ""
-        found = self.store.scan(after=position - 1, until=position, columns=["event_id"]).collect()
-        return str(found["event_id"][0].hex())
+        return kept.event_id(self.store, position)
 
     def batches(self, columns: Sequence[str], after: int = 0, encoded: Sequence[str] = ()) -> Iterator[pa.Table]:
         """Events after a position, in tables that hold whole carts, versions ascending inside a cart.
@@ -110,9 +108,13 @@ class History:
 
 def _of_keys(events: pa.Table, wanted: Ids, columns: Sequence[str]) -> pa.Table:
     """The events of the carts that have one of these keys, which ascend; whole carts in the same order."""
-    keys = schema.cart_keys(schema.id_bytes(events["cart_id"]))
-    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    return events.select(columns).filter(pa.array(wanted[places] == keys))
+    return events.select(columns).filter(pa.array(among(schema.id_bytes(events["cart_id"]), wanted)))
+
+
+def among(ids: Ids, keys: Ids) -> Ids:
+    """Per cart id, given as (n, 16) bytes, whether its key is one of ``keys``, which ascend and are not none."""
+    asked = schema.cart_keys(ids)
+    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)
 
 
 def ids_of(carts: pl.Series) -> Ids:

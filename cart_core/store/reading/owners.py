@@ -5,13 +5,11 @@ They are made when somebody first asks for a user's carts, so that imports never
 
 from __future__ import annotations
 
-import os
 import threading
 import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +19,7 @@ from cart_core.store.catalogs import catalog
 from cart_core.store.catalogs.catalog import Connection, Segment
 from cart_core.store.reading.reader import Reader
 from cart_core.store.segments import layout
+from cart_core.store.segments.index_files import write_whole
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HEADER = np.dtype([("magic", "S8"), ("runs", "<u8"), ("rows", "<u8"), ("check", "<u8")])
@@ -96,18 +95,9 @@ def _of(owners: Array, user_key: int) -> Array:
 
 
 def _write(owners: Array, path: Path, segment: Segment) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     content = owners.tobytes()
-    try:
-        with temporary.open("wb") as out:
-            out.write(np.array([(MAGIC, len(owners), segment.rows, zlib.crc32(content))], HEADER).tobytes() + content)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    head = np.array([(MAGIC, len(owners), segment.rows, zlib.crc32(content))], HEADER).tobytes()
+    write_whole(path, (head, content))
 
 
 def _read(path: Path, segment: Segment) -> Array:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import mmap
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -124,18 +126,28 @@ def read(mapped: mmap.mmap, rows: int, of_bytes: int) -> Kept:
 
 def write(kept: Kept, path: Path, of_bytes: int) -> None:
     """Write the file of a segment of so many bytes whole, or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     parts = {name: getattr(kept.index, name) for name in INDEX} | {name: getattr(kept.footer, name) for name in FOOTER}
     parts["cart"] = _carts(parts)
     counts = {of: len(parts[name]) for name, _, of in PARTS}
+    head = np.array([(MAGIC, of_bytes, *(counts[name] for name in COUNTS))], HEADER).tobytes()
+    write_whole(path, chain([head], *(_chunks(parts[name], kind) for name, kind, _ in PARTS)))
+
+
+def _chunks(part: Array, kind: Any) -> Iterator[bytes | memoryview]:
+    """A part's bytes, and what fills them up to the next word."""
+    whole = np.ascontiguousarray(part, kind)
+    yield whole.view(np.uint8).data
+    yield b"\0" * (_padded(whole.nbytes) - whole.nbytes)
+
+
+def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file that can be rebuilt: synced and whole, or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         with temporary.open("wb") as out:
-            out.write(np.array([(MAGIC, of_bytes, *(counts[name] for name in COUNTS))], HEADER).tobytes())
-            for name, kind, _ in PARTS:
-                part = np.ascontiguousarray(parts[name], kind)
-                out.write(part.view(np.uint8).data)
-                out.write(b"\0" * (_padded(part.nbytes) - part.nbytes))
+            for chunk in chunks:
+                out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, path)
