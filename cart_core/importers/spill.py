@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from cart_core.processes import is_running
+
 MEMORY_BYTES = 64 * 2**20
 PART_BYTES = 16 * 2**20
 MOST_PARTS = 256
@@ -102,19 +104,9 @@ def _folder(home: Path) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     for stray in home.glob(f"{PREFIX}*-*"):
         process = stray.name.removeprefix(PREFIX).partition("-")[0]
-        if process.isdecimal() and not _is_running(int(process)):
+        if process.isdecimal() and not is_running(int(process)):
             shutil.rmtree(stray, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=home))
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _hashes(column: pa.ChunkedArray) -> Any:

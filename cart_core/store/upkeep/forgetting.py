@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pyarrow.compute as pc
 
+from cart_core.processes import is_running
 from cart_core.store import at_rest
 from cart_core.store.catalogs import catalog
 from cart_core.store.catalogs.catalog import Connection
@@ -124,14 +125,4 @@ def _drop_leftovers(cache: Path) -> None:
 
 def _is_left_by_the_dead(path: Path, name: re.Pattern[str]) -> bool:
     found = name.match(path.name)
-    return found is not None and not _is_running(int(found[1]))
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    return found is not None and not is_running(int(found[1]))
