@@ -12,7 +12,7 @@ import polars as pl
 
 from cart_core import rules
 from pipelines.dashboard import links, words
-from pipelines.dashboard.listings import Column, contents, listed, listing, number, send_after
+from pipelines.dashboard.listings import SILENT_FOR, Column, contents, listed, listing, number, send_after
 from pipelines.tables import Table
 
 SHOWN_ROWS = 50
@@ -110,13 +110,7 @@ def candidates(frame: pl.DataFrame) -> str:
                     f'<span class="aside">{words.share(row["recover_p"])} likely</span>'
                 ),
             ),
-            "since": Column(
-                "Silent for",
-                lambda row: (
-                    f"{words.span(row['hours_since'] * words.HOUR_S)}"
-                    f'<span class="aside">in the {escape(row["stage"])}</span>'
-                ),
-            ),
+            "since": SILENT_FOR,
             "decision": Column("Write?", _decision),
         },
     )

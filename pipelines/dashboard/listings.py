@@ -35,6 +35,15 @@ def number(label: str, cell: Callable[[Any], str]) -> Column:
     return Column(label, cell, number=True)
 
 
+SILENT_FOR = Column(
+    "Silent for",
+    lambda row: (
+        f'{words.span(row["hours_since"] * words.HOUR_S)}<span class="aside">in the {escape(row["stage"])}</span>'
+    ),
+)
+"""How long a cart has been silent, and how far it had come."""
+
+
 def listed(name: str, rows: Iterable[Any], columns: Mapping[str, Column]) -> str:
     """Rows of any kind as a table, a cell for each column; as ``listing``."""
     return listing(
@@ -123,13 +132,7 @@ def candidates(frame: pl.DataFrame) -> str:
                     f'<span class="aside">{words.share(row["recover_p"])} likely</span>'
                 ),
             ),
-            "since": Column(
-                "Silent for",
-                lambda row: (
-                    f"{words.span(row['hours_since'] * words.HOUR_S)}"
-                    f'<span class="aside">in the {escape(row["stage"])}</span>'
-                ),
-            ),
+            "since": SILENT_FOR,
             "send": Column("Send after", send_after),
         },
     )
