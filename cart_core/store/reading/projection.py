@@ -28,14 +28,15 @@ def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...
     """The Parquet files of carts and lines of a moment, in order.
 
     Those of the last position are kept up to date, so that new events cost what they touch; those of any other moment
-    are folded where they are not kept from before. The last few stay, so that who reads one while others ask for
-    another still has it.
+    are folded where they are not kept from before. The last few stay, and those of now however many others are asked
+    for, so that who reads one meanwhile still has it.
     """
     with store.catalog.reading() as db:
         state = catalog.state(db)
     until = state.position if moment.until is None else min(moment.until, state.position)
     home = store.path / "cache" / "projection"
     moment = replace(moment, until=until)
+    present = _name(Moment(until=state.position), state.generation, kept.event_id(store, state.position))
     folder = home / _name(moment, state.generation, kept.event_id(store, until))
     if not folder.exists():
         standing = _standing(store, home / STANDING, until) if moment.at is None and moment.known_at is None else None
@@ -45,7 +46,7 @@ def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...
             else:
                 batches = store.batches(moment.columns, until=until, encoded=ENCODED)
                 streaming.project(batches, trial, moment)
-        _drop_old(home)
+        _drop_old(home, present)
     return {name: tuple(sorted(folder.glob(f"{name}*.parquet"))) for name in TABLES}
 
 
@@ -83,7 +84,7 @@ def _share(standing: kept.Kept, folder: Path) -> None:
             generations.share_file(path, folder / f"{name}-{number:05d}.parquet")
 
 
-def _drop_old(home: Path) -> None:
-    folded = [each for each in home.iterdir() if each.name != STANDING]
+def _drop_old(home: Path, present: str) -> None:
+    folded = [each for each in home.iterdir() if each.name not in (STANDING, present)]
     for folder in sorted(folded, key=lambda each: -each.stat().st_mtime_ns)[KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)
