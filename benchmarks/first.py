@@ -124,6 +124,7 @@ def scan_events(folder: Path, events: int) -> float:
 
     def run() -> None:
         with duckdb.connect() as db:
+            db.execute("SET enable_progress_bar = false")
             told = db.execute(f"SELECT count(*), {columns} FROM read_parquet('{files}')").fetchall()
             assert told[0][0] == events
 

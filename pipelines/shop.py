@@ -33,7 +33,7 @@ Ids = np.ndarray[Any, np.dtype[np.uint8]]
 EXPERIMENTS = "experiments.toml"
 EXPERIMENTS_VARIABLE = "CART_EXPERIMENTS"
 WEEK_S = 604_800
-FEW_CARTS = 20_000
+PIECE_CARTS = 30_000
 NO_BOUND = datetime.max.replace(tzinfo=UTC)
 EXPLAINED_COLUMNS = (
     "event_id", "cart_id", "user_id", "version", "timestamp", "recorded_at", "type", "product_id", "product_name",
@@ -80,35 +80,27 @@ class History:
     def of(self, ids: Ids, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The events of some carts, given as (n, 16) bytes each, in tables as ``batches`` gives.
 
-        A few are looked up by index, many are picked out of all events. A cart with the key of one of them may come
-        along.
+        They are looked up by index, in order of their keys: only those row groups are read that hold any.
         """
         ids = schema.distinct(ids)
-        if not len(ids):
-            yield self.none(columns).collect().to_arrow()
-        elif len(ids) <= FEW_CARTS:
-            yield self._read(ids).select(columns)
-        else:
-            events = self.batches([*dict.fromkeys(("cart_id", *columns))])
-            yield from in_order(partial(_of_keys, wanted=schema.cart_keys(ids), columns=columns), events)
+        pieces = [ids[first : first + PIECE_CARTS] for first in range(0, max(1, len(ids)), PIECE_CARTS)]
+        yield from in_order(partial(self._read, columns=columns), pieces)
 
     def of_carts(self, carts: pl.Series) -> pa.Table:
         """The events of some carts, given their ids as text, by position."""
-        return self._read(ids_of(carts))
+        return self._read(ids_of(carts), schema.EVENTS.names)
 
-    def _read(self, ids: Ids) -> pa.Table:
+    def _read(self, ids: Ids, columns: Sequence[str]) -> pa.Table:
         column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])
-        found = self.store.read_many(pa.ExtensionArray.from_storage(pa.uuid(), column))
-        return found if self.until is None else found.filter(pc.less_equal(found["position"], self.until))
+        carts = pa.ExtensionArray.from_storage(pa.uuid(), column)
+        if self.until is None:
+            return self.store.read_many(carts, columns)
+        found = self.store.read_many(carts, [*dict.fromkeys((*columns, "position"))])
+        return found.filter(pc.less_equal(found["position"], self.until)).select(columns)
 
     def none(self, columns: Sequence[str]) -> pl.LazyFrame:
         """No event, with these columns."""
         return self.store.scan(until=0, columns=columns)
-
-
-def _of_keys(events: pa.Table, wanted: Ids, columns: Sequence[str]) -> pa.Table:
-    """The events of the carts that have one of these keys, which ascend; whole carts in the same order."""
-    return events.select(columns).filter(pa.array(among(schema.id_bytes(events["cart_id"]), wanted)))
 
 
 def among(ids: Ids, keys: Ids) -> Ids:

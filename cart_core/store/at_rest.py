@@ -127,11 +127,14 @@ def with_keys(
 
 
 def with_names(table: pa.Table, names: dict[int, str]) -> pa.Table:
-    """A table of AT_REST as EVENTS: users by their id, or by their pseudonym where they are forgotten."""
-    users = table["user_key"].combine_chunks().dictionary_encode()
-    texts = pa.array([names.get(key, f"{FORGOTTEN}{key}") for key in users.dictionary.to_pylist()], pa.string())
-    columns = [texts.take(users.indices) if name == "user_id" else table[name] for name in EVENTS.names]
-    return pa.table(columns, schema=EVENTS)
+    """A table of AT_REST, or of some of its columns, as EVENTS: a forgotten user reads as the pseudonym's number."""
+    found = {name: table[name] for name in table.column_names if name in EVENTS.names}
+    if "user_key" in table.column_names:
+        users = table["user_key"].combine_chunks().dictionary_encode()
+        texts = pa.array([names.get(key, f"{FORGOTTEN}{key}") for key in users.dictionary.to_pylist()], pa.string())
+        found["user_id"] = texts.take(users.indices)
+    fields = [each for each in EVENTS if each.name in found]
+    return pa.table([found[each.name] for each in fields], schema=pa.schema(fields))
 
 
 def same_content(left: pa.Table, right: pa.Table, columns: Iterable[str] = CONTENT_COLUMNS) -> np.ndarray[Any, Any]:

@@ -181,8 +181,8 @@ class Store(ABC):
         """The versions of carts, 0 where unknown: columns cart_id and version, in the order given."""
 
     @abstractmethod
-    def read_many(self, cart_ids: pa.Array) -> pa.Table:
-        """All events of many carts as a table of EVENTS; a cart's versions ascend."""
+    def read_many(self, cart_ids: pa.Array, columns: Sequence[str] | None = None) -> pa.Table:
+        """All events of many carts as a table of EVENTS, or of some of its columns; a cart's versions ascend."""
 
     @abstractmethod
     def known_ids(self, event_ids: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:

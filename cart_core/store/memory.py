@@ -132,10 +132,11 @@ class MemoryStore(Store):
         versions = [len(self._carts.get(row.tobytes(), ())) for row in schema.id_bytes(cart_ids)]
         return pa.table({"cart_id": cart_ids, "version": pa.array(versions, pa.int32())})
 
-    def read_many(self, cart_ids: pa.Array) -> pa.Table:
+    def read_many(self, cart_ids: pa.Array, columns: Sequence[str] | None = None) -> pa.Table:
         """All events of many carts."""
         wanted = dict.fromkeys(row.tobytes() for row in schema.id_bytes(cart_ids))
-        return schema.to_table(each for cart in wanted for each in self._carts.get(cart, ()))
+        found = schema.to_table(each for cart in wanted for each in self._carts.get(cart, ()))
+        return found if columns is None else found.select(list(columns))
 
     def known_ids(self, event_ids: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Per event id whether the store holds it."""

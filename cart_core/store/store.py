@@ -175,10 +175,12 @@ class CartStore(Store):
             versions = self.reader.heads(db, schema.id_bytes(cart_ids))
         return pa.table({"cart_id": cart_ids, "version": pa.array(versions.astype(np.int32))})
 
-    def read_many(self, cart_ids: pa.Array) -> pa.Table:
-        """All events of many carts as a table of EVENTS, by position."""
+    def read_many(self, cart_ids: pa.Array, columns: Sequence[str] | None = None) -> pa.Table:
+        """All events of many carts as a table of EVENTS, or of some of its columns, by position."""
+        wanted = list(columns) if columns is not None else schema.EVENTS.names
+        stored = ["user_key" if name == "user_id" else name for name in dict.fromkeys((*wanted, "position"))]
         with self.catalog.reading() as db:
-            return self.reader.named(db, self.reader.carts(db, schema.id_bytes(cart_ids)))
+            return self.reader.named(db, self.reader.carts(db, schema.id_bytes(cart_ids), stored)).select(wanted)
 
     def known_ids(self, event_ids: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Per event id whether the store holds it."""

@@ -81,14 +81,14 @@ nights = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 30).map(lambda ho
 
 
 @pytest.mark.parametrize("plan", [silences, due, orders])
-@pytest.mark.parametrize("few", [0, 1_000])
+@pytest.mark.parametrize("at_once", [1, 1_000])
 @settings(max_examples=20)
 @given(events=shops(max_carts=8, max_size=6, shuffled=False), nights=nights)
-def test_a_table_carried_on_is_the_one_derived_whole(plan, few, events, nights):
+def test_a_table_carried_on_is_the_one_derived_whole(plan, at_once, events, nights):
     """Row for row and in order, over nights with late events, silent carts, events of the future and leaps of time."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(by_cart, "MOSTLY", 1.0)
-        patched.setattr(shops_module, "FEW_CARTS", few)
+        patched.setattr(shops_module, "PIECE_CARTS", at_once)
         as_of, rest = START, events
         for count, leap in [*nights, (len(events), HOUR)]:
             as_of, tonight, rest = as_of + leap, rest[:count], rest[count:]

@@ -21,6 +21,8 @@ from cart_core.store.segments.segment_index import Place, SegmentIndex, first_no
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FEW_IDS = 2_000
+FEW_CARTS = 16
+"""So many carts are looked up one by one, each with the fewest pages; more of them segment by segment."""
 
 
 class Reader:
@@ -48,12 +50,15 @@ class Reader:
     def heads_of(
         self, db: Connection, cart_ids: Sequence[bytes], generation: int, unjournaled: Collection[bytes] = ()
     ) -> dict[bytes, int]:
-        """The versions that a few carts are at, asked for in one statement; 0 where the store has never seen one.
+        """The versions that some carts are at, asked for in one statement; 0 where the store has never seen one.
 
         The journal is not asked for ``unjournaled`` carts.
         """
         known = catalog.journal_heads_of(db, [each for each in cart_ids if each not in unjournaled])
-        return {each: self._head(db, each, known.get(each, (0, 0)), generation) for each in cart_ids}
+        if len(cart_ids) <= FEW_CARTS:
+            return {each: self._head(db, each, known.get(each, (0, 0)), generation) for each in cart_ids}
+        sealed = self._sealed_heads(db, np.frombuffer(b"".join(cart_ids), np.uint8).reshape(-1, 16), generation)
+        return {each: max(int(head), known.get(each, (0, 0))[0]) for each, head in zip(cart_ids, sealed, strict=True)}
 
     def _head(self, db: Connection, cart_id: bytes, in_journal: tuple[int, int], generation: int | None) -> int:
         version, position = in_journal
@@ -68,17 +73,22 @@ class Reader:
 
     def heads(self, db: Connection, ids: Array) -> Array:
         """The versions of many carts, given as (n, 16) bytes."""
+        found = self._sealed_heads(db, ids)
+        newest = catalog.journal_heads(db)
+        for row in np.flatnonzero(rows_in(ids, list(newest))):
+            found[row] = max(found[row], newest[ids[row].tobytes()])
+        return found
+
+    def _sealed_heads(self, db: Connection, ids: Array, generation: int | None = None) -> Array:
+        """The versions of many carts, as far as segments hold them."""
         found = np.zeros(len(ids), np.int64)
         keys = schema.cart_keys(ids)
         order = schema.ascending(keys)
         keys, sorted_ids = keys[order], schema.take_ids(ids, order)
-        for segment in self.segments(db):
+        for segment in self.segments(db, generation):
             with self.indexes.searched(segment, len(ids)) as index:
                 rows, places = index.carts(keys, sorted_ids)
                 found[order[rows]] = np.maximum(found[order[rows]], index.cart_head[places])
-        newest = catalog.journal_heads(db)
-        for row in np.flatnonzero(rows_in(ids, list(newest))):
-            found[row] = max(found[row], newest[ids[row].tobytes()])
         return found
 
     def history(self, db: Connection, cart_id: bytes, after_version: int = 0) -> list[Envelope]:
@@ -111,11 +121,12 @@ class Reader:
                 yield segment, place._replace(start=place.start + known, rows=place.rows - known)
 
     def named(self, db: Connection, stored: pa.Table) -> pa.Table:
-        """A table of AT_REST as EVENTS, its users by their ids."""
-        return at_rest.with_names(stored, catalog.user_names(db, stored["user_key"].unique().to_pylist()))
+        """A table of AT_REST, or of some of its columns, as EVENTS, its users by their ids."""
+        keys = stored["user_key"].unique().to_pylist() if "user_key" in stored.column_names else []
+        return at_rest.with_names(stored, catalog.user_names(db, keys))
 
-    def carts(self, db: Connection, ids: Array) -> pa.Table:
-        """The events of many carts as AT_REST, by position."""
+    def carts(self, db: Connection, ids: Array, columns: Sequence[str] = at_rest.AT_REST.names) -> pa.Table:
+        """The events of many carts by position: columns of AT_REST, ``position`` among them."""
         keys = schema.cart_keys(ids)
         order = schema.ascending(keys)
         keys, sorted_ids = keys[order], schema.take_ids(ids, order)
@@ -125,9 +136,9 @@ class Reader:
                 _, places = index.carts(keys, sorted_ids)
                 rows = _file_rows(index, np.unique(places))
             if len(rows):
-                parts.append(self.folder.take(segment, rows))
+                parts.append(self.folder.take(segment, rows, columns))
         wanted = list(dict.fromkeys(row.tobytes() for row in ids))
-        parts.append(at_rest.from_journal(catalog.journal_where(db, "cart_id", wanted)))
+        parts.append(at_rest.from_journal(catalog.journal_where(db, "cart_id", wanted)).select(columns))
         whole = pa.concat_tables(parts)
         return whole.take(pa.array(np.argsort(whole["position"].to_numpy())))
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,8 @@ class SegmentFolder:
         return metadata, ends
 
     def _parquet(self, segment: Segment, **options: Any) -> pq.ParquetFile:
-        return pq.ParquetFile(self.folder / segment.file, **{"memory_map": True, **options})
+        mapped = options.setdefault("memory_map", True)  # what is mapped need not be read before it is asked for
+        return pq.ParquetFile(self.folder / segment.file, pre_buffer=not mapped, **options)
 
     def _unreadable(self, file: str, error: Exception) -> StoreError:
         """What it means that a file cannot be read."""
@@ -207,23 +208,38 @@ class SegmentFolder:
         Of the file only the row groups that hold them are read, as ``footer`` tells where they lie.
         """
         first, last, before = footer.groups(start, count)
-        if last - first >= FEW or not upcasting.is_current(segment.schema_version):
-            part = self.read_groups(segment, range(first, last + 1), None)
-        else:
-            part = self._read_few(segment, footer.of(first, last))
+        part = self.read_span(segment, footer, first, last, AT_REST.names, memory_map=False)
         return overlaid(part.slice(start - before, count), segment)
 
-    def _read_few(self, segment: Segment, metadata: pq.FileMetaData) -> pa.Table:
-        """All rows of a file that had the row groups of ``metadata`` alone."""
+    def read_span(
+        self,
+        segment: Segment,
+        footer: Footer,
+        first: int,
+        last: int,
+        columns: list[str],
+        encoded: Sequence[str] = (),
+        **options: Any,
+    ) -> pa.Table:
+        """Neighbouring row groups as ``read_groups`` gives them; for a few the file's whole footer is not needed."""
+        if last - first >= FEW or not upcasting.is_current(segment.schema_version):
+            return self.read_groups(segment, range(first, last + 1), columns, encoded)
+        options |= {"metadata": footer.of(first, last), "read_dictionary": list(encoded)}
+        return self._read_few(segment, columns, stored_schema(columns, encoded), options)
+
+    def _read_few(
+        self, segment: Segment, columns: list[str], wanted: pa.Schema, options: Mapping[str, Any]
+    ) -> pa.Table:
+        """All rows of a file that had the row groups of the metadata in ``options`` alone."""
         try:
-            with self._parquet(segment, metadata=metadata, memory_map=False) as opened:
-                part = opened.read(columns=AT_REST.names)
+            with self._parquet(segment, **options) as opened:
+                part = opened.read(columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(segment.file, error) from error
-        return part if part.schema.equals(AT_REST) else part.select(AT_REST.names).cast(AT_REST)
+        return part if part.schema.equals(wanted) else part.select(columns).cast(wanted)
 
-    def take(self, segment: Segment, rows: Any) -> pa.Table:
-        """The rows of a segment at ascending row numbers of its file."""
+    def take(self, segment: Segment, rows: Any, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a segment at ascending row numbers of its file: columns of AT_REST, all with None."""
         ends = self.row_group_ends(segment)
         groups = np.unique(np.searchsorted(ends, rows, side="right"))
         starts = np.r_[0, ends[:-1]][groups]
@@ -232,7 +248,7 @@ class SegmentFolder:
             np.r_[0, np.cumsum(sizes)[:-1]] - starts,
             np.searchsorted(rows, ends[groups]) - np.searchsorted(rows, starts),
         )
-        part = self.read_groups(segment, [int(group) for group in groups], None)
+        part = self.read_groups(segment, [int(group) for group in groups], columns)
         return overlaid(part.take(pa.array(rows + moved)), segment)
 
     def row_group_ends(self, segment: Segment) -> Any:

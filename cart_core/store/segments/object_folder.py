@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
@@ -101,9 +101,11 @@ class ObjectFolder(SegmentFolder):
         self._fetch_if_worth(segment, whole=groups is None)
         return super().read_groups(segment, groups, columns, encoded)
 
-    def _read_few(self, segment: Segment, metadata: pq.FileMetaData) -> pa.Table:
+    def _read_few(
+        self, segment: Segment, columns: list[str], wanted: pa.Schema, options: Mapping[str, Any]
+    ) -> pa.Table:
         self._fetch_if_worth(segment, whole=False)
-        return super()._read_few(segment, metadata)
+        return super()._read_few(segment, columns, wanted, options)
 
     def _fetch_if_worth(self, segment: Segment, *, whole: bool) -> None:
         if not self._copies.has(segment.file):

@@ -494,6 +494,25 @@ def test_a_group_of_appends_gets_each_its_own_answer(store: Store):
     assert isinstance(second, ConcurrencyError)
 
 
+def test_a_large_group_finds_every_cart_where_it_lies(store: Store):
+    """The heads of many carts at once are right, in one segment, over two, in the journal and in both, and for none."""
+    heads = dict.fromkeys((named(f"cart {number}") for number in range(60)), 0)
+    for first, last in ((0, 30), (20, 40), (10, 50)):
+        for cart in list(heads)[first:last]:
+            heads[cart] = store.append(cart, [POT], "ann", heads[cart])
+        if last < 50:
+            store.seal()
+    wanted = [head + number % 2 for number, head in enumerate(heads.values())]
+    group = [store.prepare(cart, [MUG], "ann", version) for cart, version in zip(heads, wanted, strict=True)]
+    answers = store.append_group(group)
+    for cart, version, answer in zip(heads, wanted, answers, strict=True):
+        if version == heads[cart]:
+            assert answer == version + 1
+        else:
+            assert isinstance(answer, ConcurrencyError)
+            assert answer.actual == heads[cart]
+
+
 def test_events_may_be_given_as_json(store: Store):
     """An event's JSON object is as good as the object."""
     store.append(CART, [MUG.to_json()], "ann", 0)

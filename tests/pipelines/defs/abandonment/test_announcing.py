@@ -7,6 +7,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from cart_core.errors import StoreError
 from cart_core.events import CartAbandoned, CheckoutStarted, ItemAdded, QuantityChanged
 from cart_core.store import CartStore, MemoryStore
 from pipelines.defs.abandonment import announcing
@@ -66,7 +67,7 @@ def test_a_shopper_who_acts_wins(store, monkeypatch):
 
 def test_a_run_that_was_cut_off_is_completed(store, monkeypatch):
     """After a crash in the middle the next run tells the rest, and nobody twice."""
-    send, sent = store.append_group, []
+    send, sent = store.admit, []
 
     def crash_after_two(group):
         if len(sent) == 2:
@@ -75,20 +76,30 @@ def test_a_run_that_was_cut_off_is_completed(store, monkeypatch):
         return send(group)
 
     monkeypatch.setattr(announcing, "GROUP", 1)
-    monkeypatch.setattr(store, "append_group", crash_after_two)
+    monkeypatch.setattr(store, "admit", crash_after_two)
     with pytest.raises(KeyboardInterrupt):
         announce(store, LATER, HOUR)
-    monkeypatch.setattr(store, "append_group", send)
+    monkeypatch.setattr(store, "admit", send)
     assert announce(store, LATER, HOUR) == Announced(appended=2, skipped=0)
     kinds = store.scan(columns=["type"]).collect().filter(pl.col("type") == "CartAbandoned")
     assert kinds.height == 4
 
 
-def test_other_errors_are_not_swallowed(store, monkeypatch):
-    """What is no lost race stops the run."""
-    monkeypatch.setattr(store, "append_group", lambda group: [OSError("disk full")] * len(group))
-    with pytest.raises(OSError, match="disk full"):
-        announce(store, LATER, HOUR)
+def test_other_errors_are_not_swallowed(store):
+    """What is no lost race stops the run, and names the cart."""
+    found = announcing.due(next(iter(store.batches(announcing.COLUMNS))), LATER, HOUR)
+    ahead = found.with_columns(pl.col("version") + 1)
+    with pytest.raises(StoreError, match=r"cart 0.* could not be told that it is abandoned: .*version 2"):
+        announcing.announce_to(store, ahead, LATER)
+
+
+def test_the_cart_of_a_forgotten_shopper_is_left_alone(store):
+    """Nobody is there to come back to it, and no new user is made of the pseudonym."""
+    forgotten = store.read(cart_id(1))[0].user_id
+    with_them = [number for number in range(1, 5) if store.read(cart_id(number))[0].user_id == forgotten]
+    store.forget(forgotten)
+    assert announce(store, LATER, HOUR) == Announced(appended=4 - len(with_them), skipped=0)
+    assert [each.event.type for each in store.read(cart_id(1))] == ["ItemAdded"]
 
 
 def test_an_empty_store_has_nobody_to_tell():

@@ -100,16 +100,15 @@ KILLED_AFTER = """
 
     announcing.GROUP = 7
     with CartStore.open(sys.argv[1]) as store:
-        send, left = store.append_group, [int(sys.argv[2])]
+        send, left = store.admit, [int(sys.argv[2])]
 
         def send_or_die(group):
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
             left[0] -= 1
-            answers = send(group)
-            return answers
+            return send(group)
 
-        store.append_group = send_or_die
+        store.admit = send_or_die
         announcing.announce(store, datetime.fromisoformat(sys.argv[3]), timedelta(hours=1))
 """
 
