@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=100_000)
     parser.add_argument("--keep", type=Path)
     given = parser.parse_args()
+    if given.keep is not None:
+        given.keep.mkdir(parents=True, exist_ok=True)
     for events in given.events:
         with tempfile.TemporaryDirectory(dir=given.keep) as name:
             kept = given.keep and given.keep / f"{events}-{given.new}"

@@ -102,7 +102,7 @@ def size(events: int, *, peers: bool, spark: bool) -> Measured:
         rows.append(scan)
         if peers:
             rows += [stage(f"{title} fold", peer, folder, events) for title, peer in PEERS]
-            compare(folder)
+            alone(compare, folder, events)
             seconds, peak_mb = alone(fold_with_pydantic, folder, PYDANTIC_EVENTS)
             rows.append(Row("pydantic fold, nothing written", seconds, peak_mb, PYDANTIC_EVENTS))
         started, spark_rows = on_spark(folder, events) if spark else (0.0, [])
@@ -201,7 +201,7 @@ def polars_fold(folder: Path, events: int) -> float:
 PEERS = (("DuckDB arg_max", sql_fold), ("Polars max_by", polars_fold))
 
 
-def compare(folder: Path) -> None:
+def compare(folder: Path, _events: int) -> float:
     """All peers have written the rows that we have. Raises AssertionError with the first that differs."""
     with duckdb.connect() as db:
         db.execute("SET TimeZone = 'UTC'")
@@ -215,6 +215,7 @@ def compare(folder: Path) -> None:
                 assert len(set(counts.fetchone() or ())) == 1, (peer, name)
                 differing = db.execute(f"({mine}) EXCEPT ALL ({theirs}) LIMIT 1").fetchall()
                 assert not differing, (peer, name, differing)
+    return 0.0
 
 
 def on_spark(folder: Path, events: int) -> tuple[float, list[Row]]:

@@ -222,10 +222,10 @@ class ShopFolder:
                 return each, self.exposures(each)
         raise ExperimentError({key: [Problem("key", key, "declared in experiments.toml")]})
 
-    def all_events(self) -> pl.DataFrame:
+    def all_events(self) -> pl.LazyFrame:
         """Every event that is read, with the columns that figures rest on."""
         with self.history() as history:
-            return history.scan(EXPLAINED_COLUMNS).collect()
+            return history.scan(EXPLAINED_COLUMNS)
 
     def events_of(self, carts: pl.Series) -> pl.DataFrame:
         """The events of some carts, given their ids as text, with the columns that figures rest on."""
@@ -278,10 +278,10 @@ def evidence_for(folder: Path, name: str) -> Evidence:
     """
     notes = files.read_notes(folder / "derived", name)
     shop = PlainShop(folder, int(notes["position"]))
-    all_events = cache(shop.all_events)
     return Evidence(
         table=cache(shop.table),
-        events=lambda carts: all_events() if carts is None else shop.events_of(carts),
+        events=shop.events_of,
+        all_events=cache(shop.all_events),
         views=cache(lambda: shop.views().collect()),
         experiment=cache(shop.experiment),
         as_of=rules.parse_time(notes["as_of"]) if "as_of" in notes else NO_BOUND,

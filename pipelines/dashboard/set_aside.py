@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,18 @@ class SetAside:
 
 
 def read(folder: Path) -> SetAside:
-    """What lies in a folder of set-aside rows; nothing where there is no such folder."""
-    files = sorted(folder.glob("*.jsonl"))
-    unread = tuple(path for path in files if path.stat().st_size > LARGEST_BYTES)
+    """What lies in a folder of set-aside rows; nothing where there is no such folder. Read again where it changed."""
+    found = [(path, path.stat()) for path in sorted(folder.glob("*.jsonl"))]
+    return _read(tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in found))
+
+
+@lru_cache(maxsize=2)
+def _read(files: tuple[tuple[Path, int, int], ...]) -> SetAside:
+    """The rows of files, told by path, bytes and time of their last change."""
+    unread = tuple(path for path, size_bytes, _ in files if size_bytes > LARGEST_BYTES)
     counts: Counter[str] = Counter()
     kept: list[dict[str, Any]] = []
-    for each in _rows([path for path in files if path not in unread]):
+    for each in _rows([path for path, _, _ in files if path not in unread]):
         counts[each["reason"]] += 1
         if len(kept) < KEPT_ROWS:
             kept.append({**{name: each[name] for name in SCHEMA if name != "problems"}, "problems": _problems(each)})

@@ -84,14 +84,14 @@ def test_a_bounded_shop_reads_no_later_event(tmp_path):
     shop = PlainShop(tmp_path, until=2)
     with shop.events() as store:
         store.append_many(history(SHIRT, CheckoutStarted(), cart=cart_id(1)))
-    before = shop.all_events()
+    before = shop.all_events().collect()
     with shop.events() as store:
         store.append_many([*history(SHIRT, cart=cart_id(2)), envelope(SHIRT, 3, cart=cart_id(1))])
-    assert shop.all_events().equals(before)
+    assert shop.all_events().collect().equals(before)
     assert shop.events_of(pl.Series([cart_id(1), cart_id(2)]))["version"].to_list() == [1, 2]
     with shop.history() as read:
         assert sum(len(batch) for batch in read.batches(["cart_id", "version"])) == 2
-    assert PlainShop(tmp_path).all_events().height == 4
+    assert PlainShop(tmp_path).all_events().collect().height == 4
 
 
 def test_a_shop_where_nobody_did_anything_has_a_part_without_acts(tmp_path):

@@ -22,8 +22,9 @@ PIECE_ROWS = 400_000
 KEY_WIDTH = 64
 WHOLE = (0, 1)
 SPARSE = 8
+AHEAD_GROUPS = 4
 HELD_ROWS = 1_600_000
-"""How many rows may be read ahead of their turn, in all segments: to read a row group alone takes thrice the time."""
+"""How many row groups of a segment are read at a time, as one alone takes thrice its time, and how many rows of all."""
 
 
 def pieces(
@@ -45,7 +46,7 @@ def pieces(
     rows = sum(each.rows for each in live) + len(tail)
     count = 1 << (max(of, -(-rows // PIECE_ROWS)) - 1).bit_length()
     first, end = count // of * number, count // of * (number + 1)
-    ahead = max(1, HELD_ROWS // (ROW_GROUP_ROWS * max(1, len(live))))
+    ahead = min(AHEAD_GROUPS, max(1, HELD_ROWS // (ROW_GROUP_ROWS * max(1, len(live)))))
     sweeps = [_Sweep(reader, each, count, (first, end), stored, encoded, ahead) for each in live]
     loose_in = _piece_of(schema.id_bytes(tail["cart_id"]), count)
     for piece in range(first, end):

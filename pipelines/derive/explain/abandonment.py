@@ -75,15 +75,15 @@ def episodes_of(idle_s: int, evidence: Evidence) -> pl.DataFrame:
     stored = evidence.table("abandonment_episodes").filter(pl.col("idle_s") == idle_s)
     if stored.height:
         return stored
-    return episodes(evidence.events(None), evidence.as_of, timedelta(seconds=idle_s), evidence.window)
+    return episodes(evidence.all_events(), evidence.as_of, timedelta(seconds=idle_s), evidence.window)
 
 
 def carts_begun(evidence: Evidence) -> pl.DataFrame:
     """Every cart with the day it began (date) and its first ItemAdded (version)."""
-    events = evidence.events(None)
+    events = evidence.all_events()
     begun = starts(events, evidence.as_of)
-    added = ids_as_text(events.select("cart_id", "version", "timestamp", "type")).filter(pl.col("type") == "ItemAdded")
-    first = added.sort("timestamp", "version").group_by("cart_id").agg(pl.col("version").first())
+    added = events.filter(pl.col("type") == "ItemAdded").select("cart_id", "version", "timestamp").collect()
+    first = ids_as_text(added.sort("timestamp", "version").group_by("cart_id").agg(pl.col("version").first()))
     date = pl.col("started_at").dt.convert_time_zone(evidence.time_zone).dt.date()
     return begun.join(first, on="cart_id", how="left").with_columns(date=date)
 

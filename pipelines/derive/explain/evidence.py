@@ -24,13 +24,14 @@ Row = Mapping[str, Any]
 class Evidence:
     """Where explanations look, and how the tables were derived.
 
-    ``table`` gives a derived table as it stands, ``given`` one that the shop handed in. ``events`` gives the events of
-    some carts (ids as text), or of all where it is told None; ``views`` all product views; ``experiment`` a declared
+    ``table`` gives a derived table as it stands, ``events`` the events of some carts (ids as text), ``all_events`` all
+    of them, of which only the columns asked for are read; ``views`` all product views; ``experiment`` a declared
     experiment and its exposures. ``within`` is the window of coupon effects.
     """
 
     table: Callable[[str], pl.DataFrame]
-    events: Callable[[pl.Series | None], pl.DataFrame]
+    events: Callable[[pl.Series], pl.DataFrame]
+    all_events: Callable[[], pl.LazyFrame]
     views: Callable[[], pl.DataFrame]
     experiment: Callable[[str], tuple[Experiment, pl.DataFrame]]
     as_of: datetime

@@ -55,9 +55,10 @@ def _arms(row: Row, evidence: Evidence, until: datetime) -> pl.DataFrame:
 
 def _first_events(users: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     """Each user with the first event from the exposure on, if there is any."""
-    events = ids_as_text(evidence.events(None).select("cart_id", "user_id", "version", "timestamp"))
-    after = events.join(users, on="user_id").filter(pl.col("timestamp") >= pl.col("exposed_at"))
-    first = after.sort("timestamp", "version").group_by("user_id").agg(pl.col("cart_id", "version").first())
+    events = evidence.all_events().select("cart_id", "user_id", "version", "timestamp")
+    after = events.join(users.lazy(), on="user_id").filter(pl.col("timestamp") >= pl.col("exposed_at")).collect()
+    acted = ids_as_text(after).sort("timestamp", "cart_id", "version")
+    first = acted.group_by("user_id").agg(pl.col("cart_id", "version").first())
     return users.join(first, on="user_id", how="left").with_columns(at=pl.col("exposed_at"))
 
 

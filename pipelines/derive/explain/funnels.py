@@ -25,7 +25,7 @@ ONE = pl.lit(1)
 def day(row: Row, evidence: Evidence) -> pl.DataFrame:
     """A day's step is the attempts that began that day and got there."""
     definition = user_funnel(evidence.window, totals=True)
-    found = attempts(user_touches(evidence.events(None), evidence.views()), definition, as_of=evidence.as_of)
+    found = attempts(user_touches(evidence.all_events(), evidence.views()), definition, as_of=evidence.as_of)
     began = pl.col("at_0").dt.convert_time_zone(evidence.time_zone).dt.date()
     return _step(found.filter(began == row["date"]), row, "user", evidence)
 
@@ -33,7 +33,7 @@ def day(row: Row, evidence: Evidence) -> pl.DataFrame:
 def step(row: Row, evidence: Evidence) -> pl.DataFrame:
     """A step of a funnel is the units that got there, under one value of the breakdown."""
     users = row["funnel"] == "user"
-    events = evidence.events(None)
+    events = evidence.all_events()
     touches = user_touches(events, evidence.views()) if users else cart_touches(events)
     definition = user_funnel(evidence.window) if users else cart_funnel(evidence.window)
     by = row["breakdown"]
@@ -50,7 +50,7 @@ def step(row: Row, evidence: Evidence) -> pl.DataFrame:
 
 def user(row: Row, evidence: Evidence) -> pl.DataFrame:
     """A shopper's depth is the steps of the attempt that counts."""
-    touches = user_touches(evidence.events(None), evidence.views()).filter(pl.col("unit") == row["user_id"])
+    touches = user_touches(evidence.all_events(), evidence.views()).filter(pl.col("unit") == row["user_id"])
     found = attempts(touches, user_funnel(evidence.window), as_of=evidence.as_of)
     steps = [found.select("unit", at=f"at_{k}", step=pl.lit(name)) for k, name in enumerate(user_funnel().steps)]
     filled = pl.concat(steps).drop_nulls("at")
@@ -61,7 +61,7 @@ def user(row: Row, evidence: Evidence) -> pl.DataFrame:
 
 def product(row: Row, evidence: Evidence) -> pl.DataFrame:
     """A product's counts are its shoppers, and its units and revenue the lines of its orders."""
-    events = evidence.events(None)
+    events = evidence.all_events()
     bought = bought_lines(events, evidence.as_of)
     mine = pl.col("product_id") == row["product_id"]
     touches = product_touches(events, evidence.views(), bought).filter(mine)
@@ -87,7 +87,7 @@ def product(row: Row, evidence: Evidence) -> pl.DataFrame:
 def time_class(row: Row, evidence: Evidence) -> pl.DataFrame:
     """A class of times is the attempts that took as long."""
     users = row["funnel"] == "user"
-    events = evidence.events(None)
+    events = evidence.all_events()
     touches = user_touches(events, evidence.views()) if users else cart_touches(events)
     definition = user_funnel(evidence.window) if users else cart_funnel(evidence.window)
     found = attempts(touches, definition, as_of=evidence.as_of)
@@ -123,9 +123,9 @@ def _resolved(touched: pl.DataFrame, unit: str, evidence: Evidence, amounts: lis
 def _with_events(rows: pl.DataFrame, evidence: Evidence, amounts: list[str]) -> pl.DataFrame:
     """Touches of users or carts as parts, each with the cart and version of its event; a view has none."""
     owner = next(name for name in ("user_id", "cart_id") if name in rows.columns)
-    events = ids_as_text(evidence.events(None).select("cart_id", "user_id", "version", "timestamp", "type"))
-    step = pl.col("type").replace_strict(STEP_OF, default=None, return_dtype=TEXT)
-    acted = events.select("cart_id", "user_id", "version", at="timestamp", step=step).drop_nulls("step")
+    step = pl.col("type").replace_strict(STEP_OF, return_dtype=TEXT)
+    events = evidence.all_events().filter(pl.col("type").is_in(list(STEP_OF)))
+    acted = ids_as_text(events.select("cart_id", "user_id", "version", at="timestamp", step=step).collect())
     keys = [owner, "at", "step"]
     first = acted.sort("cart_id", "version").unique(keys, keep="first", maintain_order=True)
     told = rows.select(*keys, *amounts).join(first, on=keys, how="left")

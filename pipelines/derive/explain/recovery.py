@@ -55,7 +55,7 @@ def lift(row: Row, evidence: Evidence) -> pl.DataFrame:
 
 def coupon(row: Row, evidence: Evidence) -> pl.DataFrame:
     """A coupon's figures are the times it left a cart."""
-    left = observed(coupon_events(evidence.events(None), evidence.as_of), evidence.as_of, evidence.within)
+    left = observed(coupon_events(evidence.all_events(), evidence.as_of), evidence.as_of, evidence.within)
     mine = left.filter(pl.col("coupon_code") == row["coupon_code"], pl.col("reason") == row["reason"])
     sums = {"lines_at_risk": "line_count", "lines_removed": "lines_after", "units_removed": "units_after"}
     counts = {name: pl.col(column).cast(pl.Int64) for name, column in sums.items()}

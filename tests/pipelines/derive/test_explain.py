@@ -50,15 +50,14 @@ class World:
         self.evidence = Evidence(
             table=self.tables.__getitem__,
             events=self._events,
+            all_events=self.events.lazy,
             views=lambda: self.views,
             experiment=lambda _: (self.experiment, self.exposures),
             as_of=self.as_of,
             time_zone="Europe/Berlin",
         )
 
-    def _events(self, carts: pl.Series | None) -> pl.DataFrame:
-        if carts is None:
-            return self.events
+    def _events(self, carts: pl.Series) -> pl.DataFrame:
         wanted = [UUID(each).bytes for each in carts]
         return self.events.filter(pl.col("cart_id").is_in(wanted))
 
