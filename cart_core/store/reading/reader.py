@@ -74,10 +74,17 @@ class Reader:
     def heads(self, db: Connection, ids: Array) -> Array:
         """The versions of many carts, given as (n, 16) bytes."""
         found = self._sealed_heads(db, ids)
-        newest = catalog.journal_heads(db)
+        newest = self._journal_heads(db, ids)
         for row in np.flatnonzero(rows_in(ids, list(newest))):
             found[row] = max(found[row], newest[ids[row].tobytes()])
         return found
+
+    def _journal_heads(self, db: Connection, ids: Array) -> dict[bytes, int]:
+        """The versions that carts of the journal are at: those of a few, or all where many are asked for."""
+        if len(ids) > FEW_IDS:
+            return catalog.journal_heads(db)
+        known = catalog.journal_heads_of(db, [row.tobytes() for row in ids])
+        return {cart_id: version for cart_id, (version, _) in known.items()}
 
     def _sealed_heads(self, db: Connection, ids: Array, generation: int | None = None) -> Array:
         """The versions of many carts, as far as segments hold them."""

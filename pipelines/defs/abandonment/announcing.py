@@ -15,7 +15,9 @@ from cart_core.store.at_rest import FORGOTTEN
 from cart_core.store.base import Store
 from pipelines.derive.abandonment import COLUMNS, due
 
-GROUP = 1_000
+GROUP, LARGE_GROUP = 1_000, 200_000
+MANY = 20_000
+"""More carts than an hour's are told in large groups, which become segments at once and never lie in the journal."""
 METADATA = {"source": "abandonment"}
 
 
@@ -42,7 +44,8 @@ def announce(store: Store, as_of: datetime, idle: timedelta) -> Announced:
 def announce_to(store: Store, carts: pl.DataFrame, as_of: datetime) -> Announced:
     """``announce`` for carts that were found to be due, some of which may have changed since."""
     known = carts.filter(~pl.col("user_id").str.starts_with(FORGOTTEN))
-    told = [_told(store, group, as_of) for group in known.iter_slices(GROUP)]
+    rows = GROUP if known.height <= MANY else LARGE_GROUP
+    told = [_told(store, group, as_of) for group in known.iter_slices(rows)]
     return Announced(sum(each.appended for each in told), sum(each.skipped for each in told))
 
 
