@@ -34,6 +34,7 @@ EXPERIMENTS = "experiments.toml"
 EXPERIMENTS_VARIABLE = "CART_EXPERIMENTS"
 WEEK_S = 604_800
 PIECE_CARTS = 30_000
+VIEWS_AT_ONCE = 1_000_000
 NO_BOUND = datetime.max.replace(tzinfo=UTC)
 EXPLAINED_COLUMNS = (
     "event_id", "cart_id", "user_id", "version", "timestamp", "recorded_at", "type", "product_id", "product_name",
@@ -100,7 +101,7 @@ class History:
 
     def none(self, columns: Sequence[str]) -> pl.LazyFrame:
         """No event, with these columns."""
-        return self.store.scan(until=0, columns=columns)
+        return pl.DataFrame(schema.EVENTS.empty_table().select(list(columns))).lazy()
 
 
 def among(ids: Ids, keys: Ids) -> Ids:
@@ -238,18 +239,36 @@ class ShopFolder:
 
         The parts are the acts of some carts each, by their events and episodes, and some views each; the last is empty.
         """
-        episodes = experiments.ids_as_bytes(self.table("abandonment_episodes").select("cart_id", "abandoned_at"))
+        silences = _Silences(experiments.ids_as_bytes(self.table("abandonment_episodes")))
         with self.history() as history:
             found = history.each(
-                ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=episodes)), encoded=("type", "user_id")
+                ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=silences.of(part))), encoded=("type",)
             )
             none = history.none(ACT_COLUMNS).collect()
-        viewed = self.views().select("user_id", "at").collect_batches(maintain_order=False)
+        viewed = self.views().select("user_id", "at").collect_batches(maintain_order=False, chunk_size=VIEWS_AT_ONCE)
         return [
             *found,
             *(derive(experiments.acts(none, views=part)) for part in viewed),
             derive(experiments.acts(none)),
         ]
+
+
+class _Silences:
+    """When carts were abandoned, to be asked for the carts of one part of a history after the other."""
+
+    def __init__(self, episodes: pl.DataFrame) -> None:
+        keys = schema.cart_keys(ids_of(episodes["cart_id"]))
+        order = schema.ascending(keys)
+        self._keys = keys[order]
+        self._episodes = episodes.select("cart_id", "abandoned_at")[order]
+
+    def of(self, part: pa.Table) -> pl.DataFrame:
+        """The episodes whose carts' keys lie among those of the part, which are a range of all keys, or few."""
+        keys = schema.cart_keys(schema.id_bytes(part["cart_id"]))
+        if not len(keys):
+            return self._episodes.clear()
+        low, high = np.searchsorted(self._keys, keys.min(), "left"), np.searchsorted(self._keys, keys.max(), "right")
+        return self._episodes.slice(low, high - low)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Experiments: the split first, as nothing may be concluded from a wrong one; then the effects, whole and by day."""
 
 from datetime import datetime
-from functools import partial
 
 import polars as pl
 
@@ -29,8 +28,7 @@ def experiment_srm(shop: Shop, _terms: Terms, as_of: datetime) -> pl.DataFrame:
 def experiment_effects(shop: Shop, terms: Terms, as_of: datetime) -> dict[str, pl.DataFrame | Derived]:
     """The effect of every arm on every metric of every declared experiment, as it stands and as it stood each day."""
     given = [(each, experiments.exposed_by(each, exposures, as_of)) for each, exposures in shop.exposed()]
-    known = partial(experiments.tallied, as_of=as_of, time_zone=terms.time_zone)
-    parts = shop.each_acts(lambda acts: [known(*each, acts) for each in given]) if given else []
+    parts = shop.each_acts(experiments.Tallier(given, as_of=as_of, time_zone=terms.time_zone)) if given else []
     found = [
         experiments.analysed(*each, experiments.together(done), as_of=as_of, time_zone=terms.time_zone)
         for each, done in zip(given, zip(*parts, strict=True), strict=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from pipelines.derive.experiments.acts import acts, ids_as_bytes
 from pipelines.derive.experiments.analysis import (
     Analysis,
+    Tallier,
     analyse,
     analysed,
     compare_segments,
     exposed_by,
-    tallied,
 )
 from pipelines.derive.experiments.comparing import compare
 from pipelines.derive.experiments.declared import Experiment, ExperimentError, Guardrail, declared
@@ -42,6 +42,7 @@ __all__ = [
     "Metric",
     "Proportion",
     "Ratio",
+    "Tallier",
     "acts",
     "always_valid",
     "analyse",
@@ -60,7 +61,6 @@ __all__ = [
     "share_of",
     "split",
     "srm",
-    "tallied",
     "together",
     "unit_metrics",
 ]

@@ -13,7 +13,7 @@ import polars as pl
 from pipelines.derive.experiments.comparing import Covariates, compare, compare_arms
 from pipelines.derive.experiments.correcting import corrected
 from pipelines.derive.experiments.declared import Experiment
-from pipelines.derive.experiments.exposing import Exposed, first_exposures
+from pipelines.derive.experiments.exposing import USERS, Exposed, first_exposures
 from pipelines.derive.experiments.metrics import COVARIATES, Metric
 from pipelines.derive.experiments.splitting import split
 from pipelines.derive.experiments.tallying import arms_by_moment, metrics_of, tallies, together
@@ -58,7 +58,7 @@ def analyse(
     Raises as ``first_exposures`` and ``compare``.
     """
     exposed = exposed_by(experiment, exposures, as_of)
-    done = together([tallied(experiment, exposed, acts, as_of=as_of, time_zone=time_zone)])
+    done = together(Tallier([(experiment, exposed)], as_of=as_of, time_zone=time_zone)(acts))
     return analysed(experiment, exposed, done, as_of=as_of, time_zone=time_zone, segments=segments)
 
 
@@ -69,12 +69,28 @@ def exposed_by(experiment: Experiment, exposures: Frame, as_of: datetime) -> Exp
     return first_exposures(exposures, experiment.key, experiment.variants, start=experiment.start, end=end)
 
 
-def tallied(
-    experiment: Experiment, exposed: Exposed, acts: pl.DataFrame, *, as_of: datetime, time_zone: str = "UTC"
-) -> pl.DataFrame:
-    """What ``analysed`` needs of any part of the acts: their ``tallies`` by day, the last of them by ``as_of``."""
-    moments = _moments(exposed.users, as_of, time_zone)
-    return tallies(acts, exposed.users, moments, window=experiment.window)
+class Tallier:
+    """What ``analysed`` needs of any part of the acts, for some experiments: ``tallies`` by day, the last by ``as_of``.
+
+    A part's users are looked up by their ids once, however many experiments there are, and then go by numbers.
+    """
+
+    def __init__(self, given: Sequence[tuple[Experiment, Exposed]], *, as_of: datetime, time_zone: str = "UTC") -> None:
+        ids = pl.concat([USERS.to_frame(), *(exposed.users for _, exposed in given)]).select("user_id").unique()
+        self._numbers = ids.with_row_index("user")
+        self._given = [
+            (
+                exposed.users.join(self._numbers, on="user_id", maintain_order="left"),
+                _moments(exposed.users, as_of, time_zone),
+                experiment.window,
+            )
+            for experiment, exposed in given
+        ]
+
+    def __call__(self, acts: pl.DataFrame) -> list[pl.DataFrame]:
+        """The tallies of a part of the acts, for each experiment."""
+        mine = acts.join(self._numbers, on="user_id").drop("user_id")
+        return [tallies(mine, users, moments, window=window, on="user") for users, moments, window in self._given]
 
 
 def analysed(
@@ -86,7 +102,7 @@ def analysed(
     time_zone: str = "UTC",
     segments: Frame | None = None,
 ) -> Analysis:
-    """``analyse`` from what was ``tallied``, brought ``together``."""
+    """``analyse`` from what a ``Tallier`` counted, brought ``together``."""
     users = metrics_of(done, exposed.users, window=experiment.window, as_of=as_of)
     arms = split(exposed.counts, experiment.variants, exposed.multiple)
     compared = users if experiment.control in users["variant"].to_list() else users.clear()

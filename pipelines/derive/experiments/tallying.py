@@ -41,18 +41,24 @@ EARLIER for what was done before the exposure."""
 
 
 def tallies(
-    acts: pl.DataFrame, users: pl.DataFrame, moments: Sequence[datetime], *, window: timedelta | None
+    acts: pl.DataFrame,
+    users: pl.DataFrame,
+    moments: Sequence[datetime],
+    *,
+    window: timedelta | None,
+    on: str = "user_id",
 ) -> pl.DataFrame:
     """What users did before their exposure, and by each of the moments, which ascend: the columns of TALLIES.
 
     ``users`` are those of ``Exposed``. From the exposure on only what lies within ``window`` of it counts, and only
     where the thing that it belongs to began since. No row where nothing was done; rows of parts of the acts add up.
-    No order. Raises ValueError where moments do not ascend.
+    Users are those of equal values in the column ``on`` of both. No order. Raises ValueError where moments do not
+    ascend.
     """
     if not moments or list(moments) != sorted(set(moments)):
         raise ValueError("the moments do not ascend")
-    known = users.lazy().select("user_id", "exposed_at").with_row_index("place")
-    done = acts.lazy().join(known, on="user_id").select("place", "at", "since", "act", "value", "exposed_at")
+    known = users.lazy().select(on, "exposed_at").with_row_index("place")
+    done = acts.lazy().join(known, on=on).select("place", "at", "since", "act", "value", "exposed_at")
     earlier = pl.col("at") < pl.col("exposed_at")
     counts = (pl.col("since") >= pl.col("exposed_at")) & (pl.col("at") <= pl.lit(moments[-1]).cast(MOMENT))
     if window is not None:
