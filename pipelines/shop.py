@@ -299,6 +299,7 @@ def evidence_for(folder: Path, name: str) -> Evidence:
     shop = PlainShop(folder, int(notes["position"]))
     return Evidence(
         table=cache(shop.table),
+        scan=partial(files.scan_table, shop.derived),
         events=shop.events_of,
         all_events=cache(shop.all_events),
         views=cache(lambda: shop.views().collect()),

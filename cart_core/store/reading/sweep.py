@@ -22,7 +22,7 @@ PIECE_ROWS = 400_000
 KEY_WIDTH = 64
 WHOLE = (0, 1)
 SPARSE = 8
-AHEAD_GROUPS = 4
+AHEAD_GROUPS = 6
 HELD_ROWS = 1_600_000
 """How many row groups of a segment are read at a time, as one alone takes thrice its time, and how many rows of all."""
 

@@ -68,8 +68,9 @@ def carts_like(setting: Setting, sought: str) -> pl.DataFrame:
     scanned = files.scan_table(setting.derived, "carts")
     if sought:
         scanned = scanned.filter((pl.col("order_id") == sought) | (pl.col("user_id") == sought))
-    latest = scanned.sort("last_event_at", "cart_id", descending=[True, False]).head(FOUND_CARTS)
-    return ids_as_text(latest.collect())
+    since = scanned.select(pl.col("last_event_at").top_k(FOUND_CARTS).min()).collect().item()
+    latest = scanned.filter(pl.col("last_event_at") >= since).sort("last_event_at", "cart_id", descending=[True, False])
+    return ids_as_text(latest.head(FOUND_CARTS).collect())
 
 
 def _found(setting: Setting, sought: str) -> None:

@@ -42,9 +42,8 @@ def explain(name: str, key: Mapping[str, Any], evidence: Evidence, column: str |
     or row.
     """
     table = _table(name)
-    rows = evidence.table(name)
-    for each, value in key.items():
-        rows = rows.filter(pl.col(each) == pl.lit(value, table.column(each).dtype))
+    asked = [pl.col(each) == pl.lit(value, table.column(each).dtype) for each, value in key.items()]
+    rows = evidence.scan(name).filter(*asked).collect()
     if rows.height != 1:
         raise TableError(f"table {name} has {rows.height} rows with {dict(key)}, not one")
     row = rows.row(0, named=True)

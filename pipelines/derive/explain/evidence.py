@@ -24,12 +24,13 @@ Row = Mapping[str, Any]
 class Evidence:
     """Where explanations look, and how the tables were derived.
 
-    ``table`` gives a derived table as it stands, ``events`` the events of some carts (ids as text), ``all_events`` all
-    of them, of which only the columns asked for are read; ``views`` all product views; ``experiment`` a declared
-    experiment and its exposures. ``within`` is the window of coupon effects.
+    ``table`` gives a derived table as it stands, ``scan`` the same to be narrowed first, ``events`` the events of some
+    carts (ids as text), ``all_events`` all of them, of which only the columns asked for are read; ``views`` all product
+    views; ``experiment`` a declared experiment and its exposures. ``within`` is the window of coupon effects.
     """
 
     table: Callable[[str], pl.DataFrame]
+    scan: Callable[[str], pl.LazyFrame]
     events: Callable[[pl.Series], pl.DataFrame]
     all_events: Callable[[], pl.LazyFrame]
     views: Callable[[], pl.DataFrame]

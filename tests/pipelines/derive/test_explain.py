@@ -49,6 +49,7 @@ class World:
         self.tables = self._tables()
         self.evidence = Evidence(
             table=self.tables.__getitem__,
+            scan=lambda name: self.tables[name].lazy(),
             events=self._events,
             all_events=self.events.lazy,
             views=lambda: self.views,
