@@ -22,7 +22,9 @@ def refresh(
     as_of: Annotated[
         str | None, typer.Option(metavar="TIME", help="The moment that figures are as of (RFC 3339); default now.")
     ] = None,
-    table: Annotated[list[str] | None, typer.Option(help="Only this table; may be given again.")] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="Only this table, and those made in one step with it; may be given again.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Derive every table in this process, as Dagster would, check them, and write the report."""

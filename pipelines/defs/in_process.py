@@ -15,6 +15,7 @@ from cart_core.errors import CartError
 from pipelines.defs import everything
 from pipelines.defs.runs.jobs import WEEK
 from pipelines.defs.shop import Shop, Terms
+from pipelines.tables.contract import TableError
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SETTINGS = {"telemetry": {"enabled": False}}
@@ -35,15 +36,16 @@ class Refreshed:
 def refresh(folder: Path, as_of: datetime | None = None, only: Sequence[str] | None = None) -> Refreshed:
     """Derive every table of a shop's folder (or ``only`` some), run their checks, and say what was done.
 
-    ``as_of`` is the moment that figures are as of, by default the moment of the call. Tables are exchanged one by
-    one, each whole; a table whose input breaks a blocking check is left as it was.
-    Raises RefreshFailed where an asset or a blocking check fails.
+    With a table come those that are made in one step with it. ``as_of`` is the moment that figures are as of, by
+    default the moment of the call. Tables are exchanged one by one, each whole; a table whose input breaks a blocking
+    check is left as it was.
+    Raises RefreshFailed where an asset or a blocking check fails, TableError where one of ``only`` is not known.
     """
     terms = Terms(as_of=rules.format_time(as_of) if as_of else "")
     with dg.DagsterInstance.ephemeral(settings=SETTINGS) as instance:
         done = dg.materialize(
             [*everything.assets(), *everything.checks()],
-            selection=dg.AssetSelection.assets(*only) if only is not None else dg.AssetSelection.all() - WEEK,
+            selection=dg.AssetSelection.all() - WEEK if only is None else _whole(only),
             instance=instance,
             resources={**everything.resources(), "shop": Shop(store=str(folder)), "terms": terms},
             run_config=QUIET,
@@ -52,6 +54,15 @@ def refresh(folder: Path, as_of: datetime | None = None, only: Sequence[str] | N
     if not done.success:
         raise RefreshFailed(_told_failures(done))
     return Refreshed(_told(done), _checks(done))
+
+
+def _whole(names: Sequence[str]) -> dg.AssetSelection:
+    """These tables, and those that are made in one step with any of them. Raises TableError for an unknown one."""
+    known = sorted({key.to_user_string() for each in everything.assets() for key in each.keys})
+    for name in names:
+        if name not in known:
+            raise TableError(f"there is no table {name!r}; there are {', '.join(known)}")
+    return dg.AssetSelection.assets(*names).required_multi_asset_neighbors()
 
 
 def _told(done: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:

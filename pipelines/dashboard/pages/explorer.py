@@ -25,6 +25,7 @@ from pipelines.dashboard.layout import Drawing
 from pipelines.dashboard.setting import Setting
 from pipelines.dashboard.theme import Palette
 from pipelines.tables import ids_as_text
+from pipelines.tables.contract import MOMENT
 
 FOUND_CARTS = 50
 
@@ -68,7 +69,7 @@ def carts_like(setting: Setting, sought: str) -> pl.DataFrame:
     scanned = files.scan_table(setting.derived, "carts")
     if sought:
         scanned = scanned.filter((pl.col("order_id") == sought) | (pl.col("user_id") == sought))
-    since = scanned.select(pl.col("last_event_at").top_k(FOUND_CARTS).min()).collect().item()
+    since = pl.lit(scanned.select(pl.col("last_event_at").top_k(FOUND_CARTS).min()).collect().item(), MOMENT)
     latest = scanned.filter(pl.col("last_event_at") >= since).sort("last_event_at", "cart_id", descending=[True, False])
     return ids_as_text(latest.head(FOUND_CARTS).collect())
 
