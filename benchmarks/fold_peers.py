@@ -83,7 +83,6 @@ def with_duckdb(segments: Path, events: int, out: Path) -> None:
     """Write carts and lines of all segments to ``out``, a file for each share of the carts."""
     out.mkdir(exist_ok=True)
     with duckdb.connect() as db:
-        db.execute("SET enable_progress_bar = false")
         db.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false; SET preserve_insertion_order = false")
         steps = steps_for(events)
         for step in range(steps):

@@ -42,7 +42,7 @@ from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
 from pipelines import files
 from pipelines.activity import brought_up
-from pipelines.shop import History, ShopFolder, among, ids_of
+from pipelines.shop import History, ShopFolder, ids_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -145,7 +145,7 @@ def _carried(
         fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
     held = standing()
     if len(ids):
-        held = held.filter(~among(ids_of(held["cart_id"]), schema.cart_keys(ids)))
+        held = held.filter(~_among(ids_of(held["cart_id"]), schema.cart_keys(ids)))
     return Carried(_in_order(plan, [held, fresh]), fresh, len(activity.ids), len(ids), held.height, None, now)
 
 
@@ -200,3 +200,9 @@ def _in_order(plan: ByCart, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
         return whole.sort(plan.sort)
     order = schema.key_order(ids_of(whole["cart_id"]))
     return whole if (order[1:] > order[:-1]).all() else whole[order]
+
+
+def _among(ids: Array, keys: Array) -> Array:
+    """Per cart id, given as (n, 16) bytes, whether its key is one of ``keys``, which ascend and are not none."""
+    asked = schema.cart_keys(ids)
+    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)

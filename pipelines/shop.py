@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from cart_core import rules, schema, settings
 from cart_core.errors import Problem, StoreNotFound
 from cart_core.projector import kept
+from cart_core.projector.many import uuids
 from cart_core.projector.streaming import in_order
 from cart_core.store import CartStore
 from pipelines import files
@@ -92,8 +93,7 @@ class History:
         return self._read(ids_of(carts), schema.EVENTS.names)
 
     def _read(self, ids: Ids, columns: Sequence[str]) -> pa.Table:
-        column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])
-        carts = pa.ExtensionArray.from_storage(pa.uuid(), column)
+        carts = uuids(ids)
         if self.until is None:
             return self.store.read_many(carts, columns)
         found = self.store.read_many(carts, [*dict.fromkeys((*columns, "position"))])
@@ -102,12 +102,6 @@ class History:
     def none(self, columns: Sequence[str]) -> pl.LazyFrame:
         """No event, with these columns."""
         return pl.DataFrame(schema.EVENTS.empty_table().select(list(columns))).lazy()
-
-
-def among(ids: Ids, keys: Ids) -> Ids:
-    """Per cart id, given as (n, 16) bytes, whether its key is one of ``keys``, which ascend and are not none."""
-    asked = schema.cart_keys(ids)
-    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)
 
 
 def ids_of(carts: pl.Series) -> Ids:
@@ -239,7 +233,8 @@ class ShopFolder:
 
         The parts are the acts of some carts each, by their events and episodes, and some views each; the last is empty.
         """
-        silences = _Silences(experiments.ids_as_bytes(self.table("abandonment_episodes")))
+        episodes = self.table("abandonment_episodes").select("cart_id", "abandoned_at")
+        silences = _Silences(experiments.ids_as_bytes(episodes))
         with self.history() as history:
             found = history.each(
                 ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=silences.of(part))), encoded=("type",)
@@ -260,7 +255,7 @@ class _Silences:
         keys = schema.cart_keys(ids_of(episodes["cart_id"]))
         order = schema.ascending(keys)
         self._keys = keys[order]
-        self._episodes = episodes.select("cart_id", "abandoned_at")[order]
+        self._episodes = episodes[order]
 
     def of(self, part: pa.Table) -> pl.DataFrame:
         """The episodes whose carts' keys lie among those of the part, which are a range of all keys, or few."""

@@ -36,7 +36,6 @@ def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...
     until = state.position if moment.until is None else min(moment.until, state.position)
     home = store.path / "cache" / "projection"
     moment = replace(moment, until=until)
-    present = _name(Moment(until=state.position), state.generation, kept.event_id(store, state.position))
     folder = home / _name(moment, state.generation, kept.event_id(store, until))
     if not folder.exists():
         standing = _standing(store, home / STANDING, until) if moment.at is None and moment.known_at is None else None
@@ -46,7 +45,8 @@ def current(store: CartStore, moment: Moment = NOW) -> dict[str, tuple[Path, ...
             else:
                 batches = store.batches(moment.columns, until=until, encoded=ENCODED)
                 streaming.project(batches, trial, moment)
-        _drop_old(home, present)
+        now = Moment(until=state.position)
+        _drop_old(home, _name(now, state.generation, kept.event_id(store, state.position)))
     return {name: tuple(sorted(folder.glob(f"{name}*.parquet"))) for name in TABLES}
 
 
