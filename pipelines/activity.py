@@ -44,15 +44,19 @@ class Activity:
     acted_us: Array
     last_position: Array
 
-    def stale(self, position: int, as_of_us: int, horizon_us: int, *, announcements: bool = True) -> Array:
+    def stale(
+        self, position: int, as_of_us: int, horizon_us: int, more: Array | None = None, *, announcements: bool = True
+    ) -> Array:
         """Per cart whether an event stands after a position, happens after a moment, or is younger than a horizon then.
 
-        Of carts with ``announcements`` left out CartAbandoned alone makes none young. Carts that share their key are
-        stale together, so that they can be told by it.
+        Carts with keys among ``more`` are stale too. With ``announcements`` left out CartAbandoned alone makes none
+        young. Carts that share their key are stale together, so that they can be told by it.
         """
         young = (self.latest_us if announcements else self.acted_us) > as_of_us - horizon_us
         found = (self.last_position > position) | (self.latest_us > as_of_us) | young
         keys = schema.cart_keys(self.ids)
+        if more is not None and len(more):
+            found |= np.isin(keys, more)
         shared = np.flatnonzero(keys[1:] == keys[:-1])
         if len(shared):
             found |= np.isin(keys, keys[shared][found[shared] | found[shared + 1]])

@@ -2,8 +2,9 @@
 
 Where the rows of a cart follow from its own events, the moment and the parameters, the table on disk and its notes are
 all the state there is. A cart is stale where one of its events came in after the table's position, however late it
-happened, or where it was not settled when the table was made: its latest event is younger than ``horizon`` before the
-table's moment. The rows of all other carts are kept as they stand. An asset says how its rows come about::
+happened, or where time alone changes its rows: its latest event was younger than ``horizon`` at the table's moment, or
+one of its rows has come of age since (``ripens``). The rows of all other carts are kept as they stand. An asset says
+how its rows come about::
 
     plan = ByCart("overcharges", columns, partial(overcharges_of, as_of=as_of), horizon=timedelta(0))
     return carried(shop, plan, as_of)                  # pipelines.defs.deriving: a Derived, its notes included
@@ -60,7 +61,8 @@ class ByCart:
     its cart's id in ``cart_id``, as text or 16 bytes. It may rest on nothing but those events, the moment and
     ``terms``, which name every parameter with its value. ``horizon`` is how long after a cart's latest event its rows
     can still change because time passes; where they do so only because an event of the future has come to pass it
-    is 0. Without ``announcements`` no time that passes after a CartAbandoned changes any. Rows stand in order of
+    is 0. What changes later than that does so once, at the moment in the column that ``ripens`` names and so long after
+    it. Without ``announcements`` no time that passes after a CartAbandoned changes any. Rows stand in order of
     ``sort``, whose values must be unique, else by the keys of their carts, and within one as ``derive`` gives them.
     """
 
@@ -69,6 +71,7 @@ class ByCart:
     derive: Callable[[pa.Table], pl.DataFrame]
     horizon: timedelta
     terms: Mapping[str, Any] = field(default_factory=dict)
+    ripens: tuple[str, timedelta] | None = None
     sort: Sequence[str] = ()
     announcements: bool = True
 
@@ -133,26 +136,37 @@ def _carried(
         now = _notes(history, plan, as_of)
         activity = brought_up(history, shop.folder / FOLDER)
         why = _why_whole(history, notes, now)
-        stale = None
+        held = stale = None
         if why is None and notes is not None:
-            then_us, horizon_us = rules.to_micros(rules.parse_time(notes["as_of"])), plan.horizon // MICROSECOND
-            stale = activity.stale(int(notes["position"]), then_us, horizon_us, announcements=plan.announcements)
+            held, then = standing(), rules.parse_time(notes["as_of"])
+            horizon_us, ripe = plan.horizon // MICROSECOND, _ripe(plan, held, then, as_of)
+            stale = activity.stale(
+                int(notes["position"]), rules.to_micros(then), horizon_us, ripe, announcements=plan.announcements
+            )
             why = "most carts are stale" if stale.sum() > MOSTLY * len(stale) else None
-        if why is not None or stale is None:
+        if why is not None or held is None or stale is None:
             frame = _in_order(plan, list(in_order(plan.derive, history.batches(plan.columns))))
             return Carried(frame, frame, len(activity.ids), len(activity.ids), 0, why, now)
         ids = activity.ids[stale]
         fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
-    held = standing()
     if len(ids):
         held = held.filter(~_among(ids_of(held["cart_id"]), schema.cart_keys(ids)))
     return Carried(_in_order(plan, [held, fresh]), fresh, len(activity.ids), len(ids), held.height, None, now)
 
 
+def _ripe(plan: ByCart, held: pl.DataFrame, then: datetime, now: datetime) -> Array:
+    """The keys of the carts that have a row which came of age after one moment and by the other."""
+    if plan.ripens is None:
+        return np.zeros(0, np.uint64)
+    column, after = plan.ripens
+    came = pl.col(column).is_between(then - after, now - after, closed="right")
+    return schema.cart_keys(ids_of(held.filter(came)["cart_id"]))
+
+
 def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:
     position = history.position()
     basis = {"terms": dict(plan.terms), "horizon": str(plan.horizon), "columns": list(plan.columns)}
-    basis |= {"code": code(), "derive": _source(plan.derive)}
+    basis |= {"ripens": plan.ripens, "code": code(), "derive": _source(plan.derive)}
     return {
         "as_of": rules.format_time(as_of),
         "position": str(position),

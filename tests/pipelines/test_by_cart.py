@@ -31,10 +31,10 @@ ORDER_COLUMNS = ("cart_id", "user_id", "version", "timestamp", "type", "order_id
 
 
 def silences(as_of: datetime, window: timedelta = WINDOW) -> ByCart:
-    """Episodes, whose rows change for as long as a window is open."""
+    """Episodes, whose rows come with a silence of two hours at most, and change when their window is over."""
     derive = partial(abandonment.episodes, as_of=as_of, idle=IDLES, window=window)
-    terms = {"window": window}
-    return ByCart("silences", abandonment.COLUMNS, derive, max(IDLES) + window, terms, announcements=False)
+    terms, ripens = {"window": window}, ("abandoned_at", window)
+    return ByCart("silences", abandonment.COLUMNS, derive, max(IDLES), terms, ripens, announcements=False)
 
 
 def due(as_of: datetime) -> ByCart:
@@ -110,17 +110,19 @@ def test_only_carts_with_new_events_are_derived_again(settled):
     assert done.frame.equals(whole(settled, silences(as_of)))
 
 
-def test_a_cart_stays_stale_until_its_last_window_is_over(tmp_path):
-    """Time alone changes the rows of a young cart: they are derived again until nothing about them can change."""
+def test_a_cart_is_stale_when_time_changes_its_rows_and_not_between(tmp_path):
+    """While its silences begin, and when the window of each is over: at 8 hours 10 minutes, and at 10 hours."""
     shop = fill(tmp_path, [*bought(1, NOON, 1), *bought(2, NOON - 48 * HOUR, 1), *bought(3, NOON - 48 * HOUR)])
-    read = []
-    for hours in (1, 5, 10, 11, 12):
+    read = {}
+    for hours in (1, 3, 5, 8, 9, 10, 11):
         as_of = NOON + hours * HOUR
-        read.append(kept(shop, silences(as_of), as_of).carts_read)
-    assert read == [3, 1, 1, 0, 0]
+        done = kept(shop, silences(as_of), as_of)
+        assert done.frame.equals(whole(shop, silences(as_of)))
+        read[hours] = done.carts_read
+    assert read == {1: 3, 3: 1, 5: 0, 8: 0, 9: 1, 10: 1, 11: 0}
 
 
-def test_a_cart_whose_latest_event_is_not_its_last_stays_stale_as_long(tmp_path):
+def test_a_cart_whose_latest_event_is_not_its_last_is_stale_as_well(tmp_path):
     """A late event has the highest version but not the latest time; what counts is the latest time."""
     late = envelope(SHIRT, 2, cart=cart_id(1), at=NOON - 48 * HOUR)
     shop = fill(tmp_path, [*bought(1, NOON, 1), late, *bought(2, NOON - 48 * HOUR), *bought(3, NOON - 48 * HOUR)])

@@ -85,13 +85,17 @@ def restatements(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
 def silences(
     name: str, terms: Terms, as_of: datetime, idles: list[timedelta], columns: Sequence[str] | None = None
 ) -> ByCart:
-    """Episodes under some definitions, all columns or some; a cart is settled once the last window is over."""
+    """Episodes under some definitions, all columns or some.
+
+    Time alone begins one only while a cart's latest act is younger than the longest idle, and ends one's window.
+    """
     derive = partial(abandonment.episodes, as_of=as_of, idle=idles, window=terms.window)
     return ByCart(
         name,
         abandonment.COLUMNS,
         derive if columns is None else lambda events: derive(events).select(columns),
-        horizon=max(idles) + terms.window,
+        horizon=max(idles),
         terms={"idles": idles, "window": terms.window, "columns": columns},
+        ripens=("abandoned_at", terms.window),
         announcements=False,
     )
