@@ -165,8 +165,8 @@ def _ripe(plan: ByCart, held: pl.DataFrame, then: datetime, now: datetime) -> Ar
 
 def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:
     position = history.position()
-    basis = {"terms": dict(plan.terms), "horizon": str(plan.horizon), "columns": list(plan.columns)}
-    basis |= {"ripens": plan.ripens, "code": code(), "derive": _source(plan.derive)}
+    basis: dict[str, Any] = {"terms": dict(plan.terms), "horizon": str(plan.horizon), "ripens": plan.ripens}
+    basis |= {"columns": list(plan.columns), "code": code(), "derive": _source(plan.derive)}
     return {
         "as_of": rules.format_time(as_of),
         "position": str(position),
