@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,9 +40,10 @@ from cart_core.projector.streaming import in_order
 from cart_core.schema import EVENTS
 from cart_core.simulator import simulate
 from pipelines.derive.abandonment import COLUMNS, episodes
-from pipelines.derive.experiments import CATALOG, Experiment, acts, compare, first_exposures
+from pipelines.derive.columns import places_of
+from pipelines.derive.experiments import CATALOG, Experiment, acted, compare, first_exposures
 from pipelines.derive.experiments.metrics import COVARIATES
-from pipelines.derive.experiments.tallying import metrics_of, tallies, together
+from pipelines.derive.experiments.tallying import Watched, metrics_of, together
 from pipelines.derive.funnel import Funnel, step_rows
 from pipelines.derive.funnel_lots import Lot, gathered, lot_of
 from pipelines.derive.recovery import Inputs, Policy, candidates_of, of_carts, orders
@@ -128,10 +130,11 @@ def measured(stage: Stage, folder: Path, figures: str) -> Run:
     return Run(rows, sorted(added_up.rows(), key=str), seconds, cpu_s, megabytes)
 
 
-def whole_carts(folder: Path, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+def whole_carts(folder: Path, columns: tuple[str, ...], encoded: tuple[str, ...] = ()) -> Iterator[pa.Table]:
     """The events in tables that hold whole carts, as a store's ``batches`` gives them."""
     kept = None
-    for batch in pq.ParquetFile(folder / "events.parquet").iter_batches(BATCH_ROWS, columns=list(columns)):
+    file = pq.ParquetFile(folder / "events.parquet", read_dictionary=encoded)
+    for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
         table = pa.Table.from_batches([batch])
         table = table if kept is None else pa.concat_tables([kept, table])
         starts = pc.indices_nonzero(pc.equal(table["version"], 1))
@@ -197,7 +200,13 @@ def find_effects(folder: Path) -> pl.DataFrame:
     columns = ("cart_id", "version", "user_id", "timestamp", "type", "total_cents")
     users = first_exposures(pl.scan_parquet(folder / "exposures.parquet"), experiment.key, experiment.variants).users
     window = experiment.window
-    counted = in_order(lambda batch: tallies(acts(batch), users, [END], window=window), whole_carts(folder, columns))
+    watched = Watched.over(users, np.arange(users.height), users.height, [END], window)
+
+    def counted_in(batch: pa.Table) -> pl.DataFrame:
+        done = acted(batch)
+        return watched.tallies(places_of(done.users, users["user_id"])[done.user], done)
+
+    counted = in_order(counted_in, whole_carts(folder, columns, ("user_id", "type")))
     told = metrics_of(together(counted), users, window=window, as_of=END)
     found = compare(
         told,

@@ -29,7 +29,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from inspect import getsourcefile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -138,8 +138,8 @@ def _carried(
         why = _why_whole(history, notes, now)
         held = stale = None
         if why is None and notes is not None:
-            held, then = standing(), rules.parse_time(notes["as_of"])
-            horizon_us, ripe = plan.horizon // MICROSECOND, _ripe(plan, held, then, as_of)
+            held, then = _Held.of(standing()), rules.parse_time(notes["as_of"])
+            horizon_us, ripe = plan.horizon // MICROSECOND, held.ripe(plan.ripens, then, as_of)
             stale = activity.stale(
                 int(notes["position"]), rules.to_micros(then), horizon_us, ripe, announcements=plan.announcements
             )
@@ -149,18 +149,41 @@ def _carried(
             return Carried(frame, frame, len(activity.ids), len(activity.ids), 0, why, now)
         ids = activity.ids[stale]
         fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
-    if len(ids):
-        held = held.filter(~_among(ids_of(held["cart_id"]), schema.cart_keys(ids)))
-    return Carried(_in_order(plan, [held, fresh]), fresh, len(activity.ids), len(ids), held.height, None, now)
+    rows = held.rows_without(schema.cart_keys(ids))
+    frame = pl.concat([held.frame[rows], fresh]).sort(plan.sort) if plan.sort else held.merged(rows, fresh)
+    return Carried(frame, fresh, len(activity.ids), len(ids), len(rows), None, now)
 
 
-def _ripe(plan: ByCart, held: pl.DataFrame, then: datetime, now: datetime) -> Array:
-    """The keys of the carts that have a row which came of age after one moment and by the other."""
-    if plan.ripens is None:
-        return np.zeros(0, np.uint64)
-    column, after = plan.ripens
-    came = pl.col(column).is_between(then - after, now - after, closed="right")
-    return schema.cart_keys(ids_of(held.filter(came)["cart_id"]))
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A table as it stands, and the keys of its rows' carts."""
+
+    frame: pl.DataFrame
+    keys: Array
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Self:
+        return cls(frame, schema.cart_keys(ids_of(frame["cart_id"])))
+
+    def ripe(self, ripens: tuple[str, timedelta] | None, then: datetime, now: datetime) -> Array:
+        """The keys of the carts that have a row which came of age after one moment and by the other."""
+        if ripens is None:
+            return self.keys[:0]
+        column, after = ripens
+        came = pl.col(column).is_between(then - after, now - after, closed="right").fill_null(value=False)
+        return np.asarray(self.keys[self.frame.select(came).to_series().to_numpy()])
+
+    def rows_without(self, keys: Array) -> Array:
+        """The rows of all carts but those of some keys, which ascend."""
+        if not len(keys):
+            return np.arange(len(self.keys))
+        return np.flatnonzero(keys[np.minimum(np.searchsorted(keys, self.keys), len(keys) - 1)] != self.keys)
+
+    def merged(self, rows: Array, fresh: pl.DataFrame) -> pl.DataFrame:
+        """These rows, and those of other carts: both stand in order of their keys, and no key is in both."""
+        places = np.searchsorted(self.keys[rows], schema.cart_keys(ids_of(fresh["cart_id"])))
+        order = np.insert(rows, places, np.arange(len(self.keys), len(self.keys) + fresh.height))
+        return pl.concat([self.frame, fresh])[order]
 
 
 def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:
@@ -214,9 +237,3 @@ def _in_order(plan: ByCart, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
         return whole.sort(plan.sort)
     order = schema.key_order(ids_of(whole["cart_id"]))
     return whole if (order[1:] > order[:-1]).all() else whole[order]
-
-
-def _among(ids: Array, keys: Array) -> Array:
-    """Per cart id, given as (n, 16) bytes, whether its key is one of ``keys``, which ascend and are not none."""
-    asked = schema.cart_keys(ids)
-    return np.asarray(keys[np.minimum(np.searchsorted(keys, asked), len(keys) - 1)] == asked)

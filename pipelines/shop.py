@@ -24,9 +24,9 @@ from cart_core.projector.streaming import in_order
 from cart_core.store import CartStore
 from pipelines import files
 from pipelines.derive import experiments
-from pipelines.derive.experiments import Experiment, ExperimentError
+from pipelines.derive.experiments import Acted, Experiment, ExperimentError
 from pipelines.derive.explain import Evidence
-from pipelines.tables import INPUTS
+from pipelines.tables import INPUTS, ids_as_bytes
 
 Derived = TypeVar("Derived")
 Ids = np.ndarray[Any, np.dtype[np.uint8]]
@@ -42,7 +42,6 @@ EXPLAINED_COLUMNS = (
     "quantity", "price_cents", "currency", "coupon_code", "discount_type", "discount_value", "reason", "order_id",
     "total_cents", "metadata",
 )  # fmt: skip
-ACT_COLUMNS = ("cart_id", "user_id", "timestamp", "type", "total_cents")
 EXPOSURE_COLUMNS = ("user_id", "timestamp", "metadata")
 
 
@@ -106,9 +105,8 @@ class History:
 
 def ids_of(carts: pl.Series) -> Ids:
     """Cart ids, as text or 16 bytes, as an array of (n, 16) bytes."""
-    if carts.dtype == pl.String:
-        carts = carts.str.replace_all("-", "", literal=True).str.decode("hex")
-    return schema.id_bytes(carts.to_arrow().cast(pa.binary(16)))
+    raw = ids_as_bytes(carts.alias("cart_id").to_frame())["cart_id"]
+    return schema.id_bytes(raw.to_arrow().cast(pa.binary(16)))
 
 
 class ShopFolder:
@@ -228,24 +226,23 @@ class ShopFolder:
             found = history.of_carts(carts)
         return cast("pl.DataFrame", pl.from_arrow(found.select(EXPLAINED_COLUMNS)))
 
-    def each_acts(self, derive: Callable[[pl.DataFrame], Derived]) -> list[Derived]:
+    def each_acts(self, derive: Callable[[Acted], Derived]) -> list[Derived]:
         """What a function gives for what users did that experiments measure, part by part; a few parts in memory.
 
         The parts are the acts of some carts each, by their events and episodes, and some views each; the last is empty.
         """
         episodes = self.table("abandonment_episodes").select("cart_id", "abandoned_at")
-        silences = _Silences(experiments.ids_as_bytes(episodes))
+        silences = _Silences(ids_as_bytes(episodes))
         with self.history() as history:
             found = history.each(
-                ACT_COLUMNS, lambda part: derive(experiments.acts(part, episodes=silences.of(part))), encoded=("type",)
+                experiments.ACT_COLUMNS,
+                lambda part: derive(experiments.acted(part, silences.of(part))),
+                encoded=("user_id", "type"),
             )
-            none = history.none(ACT_COLUMNS).collect()
+            none = history.none(experiments.ACT_COLUMNS).collect()
         viewed = self.views().select("user_id", "at").collect_batches(maintain_order=False, chunk_size=VIEWS_AT_ONCE)
-        return [
-            *found,
-            *(derive(experiments.acts(none, views=part)) for part in viewed),
-            derive(experiments.acts(none)),
-        ]
+        looked = in_order(lambda part: derive(experiments.viewed(part)), viewed)
+        return [*found, *looked, derive(experiments.acted(none))]
 
 
 class _Silences:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias, cast
 
 import numpy as np
 import polars as pl
@@ -15,16 +14,14 @@ import pyarrow as pa
 from cart_core.compiling import compile_loop
 from cart_core.projector.compiled import compiled
 from cart_core.projector.streaming import in_order
-from pipelines.derive.frames import Frame, collected, moment_us
+from pipelines.derive.columns import Ints, columns_of, micros, none_of, numbered, step_numbers
+from pipelines.derive.frames import Frame, moment_us
 from pipelines.derive.funnel_attempts import SHARE_ROWS, Funnel, Touched, attempts_in, plans_of, runs, told
-from pipelines.tables.contract import MOMENT, TEXT
-
-Ints: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+from pipelines.tables.contract import MOMENT
 
 PART_ROWS = 500_000
 STEP_BITS = 3
 STEP_MASK = (1 << STEP_BITS) - 1
-UTC_MICROS = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,51 +149,6 @@ def gathered(lots: Sequence[Lot]) -> Paths:
     for _ in in_order(lambda each: each[1].sort(), paths.each()):
         pass
     return paths
-
-
-def columns_of(frame: Frame, names: Sequence[str]) -> pa.Table:
-    """These columns of a frame in any form; Arrow's are taken as they are. Raises TableError where one is missing."""
-    if isinstance(frame, pa.Table) and set(names) <= set(frame.column_names):
-        return frame.select(names)
-    return collected(frame, names).to_arrow()
-
-
-def numbered(column: pa.ChunkedArray) -> tuple[Ints, pa.Array]:
-    """A number for each row's value, -1 where it is null, and the values that are there, text as large strings."""
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ExtensionArray):
-        whole = whole.storage
-    if not pa.types.is_dictionary(whole.type):
-        whole = whole.dictionary_encode()
-    numbers = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
-    used = np.zeros(len(whole.dictionary) + 1, bool)
-    used[numbers] = True
-    used[-1] = False
-    place = np.append((np.cumsum(used[:-1]) - 1).astype(np.int32), np.int32(-1))
-    values = whole.dictionary.filter(pa.array(used[:-1]))
-    return place[numbers], values.cast(pa.large_string()) if pa.types.is_string(values.type) else values
-
-
-def step_numbers(column: pa.ChunkedArray, steps: Sequence[str]) -> Ints:
-    """The place of each row's word in ``steps``, -1 where it is none of them."""
-    numbers, words = numbered(column)
-    place = {word: number for number, word in enumerate(steps)}
-    return np.array([*(place.get(word, -1) for word in words.to_pylist()), -1], np.int64)[numbers]
-
-
-def micros(times: pa.ChunkedArray) -> Ints:
-    """Times as microseconds since 1970; one without a zone is in UTC."""
-    return np.asarray(times.cast(UTC_MICROS).cast(pa.int64()).to_numpy())
-
-
-def texts(values: pa.Array) -> pl.Series:
-    """Texts of a lot as a column."""
-    return cast("pl.Series", pl.from_arrow(values)).cast(TEXT)
-
-
-def none_of() -> pa.Array:
-    """No texts."""
-    return pa.array([], pa.large_string())
 
 
 def _parts(frame: Frame, columns: Sequence[str]) -> Iterator[Frame]:

@@ -13,23 +13,12 @@ import polars as pl
 import pyarrow as pa
 
 from cart_core.projector.streaming import in_order
+from pipelines.derive.columns import Ints, columns_of, micros, numbered, step_numbers, texts
 from pipelines.derive.frames import Frame, moment_us
 from pipelines.derive.funnel import Funnel
 from pipelines.derive.funnel_attempts import WEEK, attempts_in, plans_of
 from pipelines.derive.funnel_kernel import HEAD
-from pipelines.derive.funnel_lots import (
-    Ints,
-    Lot,
-    Paths,
-    columns_of,
-    gathered,
-    lot_of,
-    lots_of_views,
-    micros,
-    numbered,
-    step_numbers,
-    texts,
-)
+from pipelines.derive.funnel_lots import Lot, Paths, gathered, lot_of, lots_of_views
 from pipelines.derive.histories import FOLDED, with_event
 from pipelines.derive.touches import ADD, EVENT_OF, PURCHASE, VIEW, bought_lines
 from pipelines.tables import TABLES

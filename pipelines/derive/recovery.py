@@ -14,7 +14,7 @@ from pipelines.derive.recovery_content import content
 from pipelines.derive.recovery_policy import HOLDOUT, REASONS, Policy
 from pipelines.derive.recovery_value import learn
 from pipelines.tables import INPUTS, TABLES
-from pipelines.tables.contract import MOMENT, SMALL, TEXT, ids_as_text
+from pipelines.tables.contract import ID_BYTES, MOMENT, SMALL, TEXT, ids_as_bytes, ids_as_text
 
 __all__ = ["REASONS", "Inputs", "Policy", "candidates", "candidates_of", "of_carts", "orders"]
 
@@ -89,8 +89,8 @@ def of_carts(events: Frame, cart_ids: pl.Series) -> pl.DataFrame:
     columns = [*COLUMNS, "product_name", "metadata"]
     wanted = cart_ids.unique().to_frame("cart_id")
     rows = collected(events, columns)
-    if rows.schema["cart_id"] == pl.Binary:
-        wanted = wanted.with_columns(pl.col("cart_id").str.replace_all("-", "", literal=True).str.decode("hex"))
+    if rows.schema["cart_id"] == ID_BYTES:
+        wanted = ids_as_bytes(wanted)
     return rows.join(wanted, on="cart_id", how="semi")
 
 

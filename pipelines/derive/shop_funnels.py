@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from pipelines.derive.columns import columns_of, texts
 from pipelines.derive.frames import Frame
 from pipelines.derive.funnel import Funnel, histogram, step_rows
 from pipelines.derive.funnel_kernel import FOREVER
-from pipelines.derive.funnel_lots import Lot, Paths, columns_of, gathered, lot_of, lots_of_views, texts, walked
+from pipelines.derive.funnel_lots import Lot, Paths, gathered, lot_of, lots_of_views, walked
 from pipelines.derive.touches import ADD, CHECKOUT, EVENT_OF, PURCHASE, VIEW
 from pipelines.tables import INPUTS, TABLES
 from pipelines.tables.contract import SMALL, TEXT

@@ -7,7 +7,7 @@ polars, text in DuckDB); every other table holds ids as text. ``ids_as_text`` tu
 from __future__ import annotations
 
 from pipelines.tables import abandonment, carts, experiments, funnels, headline, inputs, recovery
-from pipelines.tables.contract import Column, Table, TableError, conformed, ids_as_text, uuid_text
+from pipelines.tables.contract import Column, Table, TableError, conformed, ids_as_bytes, ids_as_text, uuid_text
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -19,4 +19,4 @@ TABLES: dict[str, Table] = {
 INPUTS: dict[str, Table] = {table.name: table for table in inputs.TABLES}
 """What a shop hands in beside its events, by name."""
 
-__all__ = ["INPUTS", "TABLES", "Column", "Table", "TableError", "conformed", "ids_as_text", "uuid_text"]
+__all__ = ["INPUTS", "TABLES", "Column", "Table", "TableError", "conformed", "ids_as_bytes", "ids_as_text", "uuid_text"]

@@ -133,3 +133,10 @@ def ids_as_text(frame: Frame) -> Frame:
     """The frame with event_id and cart_id as lower-case text, whether they were 16 bytes or text before."""
     schema = frame.collect_schema()
     return frame.with_columns(uuid_text(name) for name in ("event_id", "cart_id") if schema.get(name) == pl.Binary)
+
+
+def ids_as_bytes(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with cart_id as 16 bytes, as events have it, whether it was so or text before."""
+    if frame.schema["cart_id"] == ID_BYTES:
+        return frame
+    return frame.with_columns(pl.col("cart_id").str.replace_all("-", "", literal=True).str.decode("hex"))

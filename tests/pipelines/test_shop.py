@@ -98,7 +98,7 @@ def test_a_shop_where_nobody_did_anything_has_a_part_without_acts(tmp_path):
     """An empty shop with experiments has parts to count, so that its tables are empty and not missing."""
     shop = PlainShop(tmp_path)
     shop.write("abandonment_episodes", TABLES["abandonment_episodes"].empty(), {})
-    assert list({acts.height for acts in shop.each_acts(lambda acts: acts)}) == [0]
+    assert list({len(acts.act) for acts in shop.each_acts(lambda acts: acts)}) == [0]
 
 
 def test_what_was_known_by_default_is_what_was_known_a_day_before():

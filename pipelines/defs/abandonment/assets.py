@@ -14,7 +14,7 @@ from pipelines.defs.deriving import Derived, carried, table, tables
 from pipelines.defs.shop import Shop, Terms
 from pipelines.derive import abandonment, abandonment_rates
 from pipelines.shop import ids_of
-from pipelines.tables import TABLES
+from pipelines.tables import TABLES, ids_as_bytes
 
 GROUP = "abandonment"
 ANY_TIME = timedelta(0)
@@ -93,7 +93,7 @@ def silences(
     return ByCart(
         name,
         abandonment.COLUMNS,
-        derive if columns is None else lambda events: derive(events).select(columns),
+        derive if columns is None else lambda events: ids_as_bytes(derive(events).select(columns)),
         horizon=max(idles),
         terms={"idles": idles, "window": terms.window, "columns": columns},
         ripens=("abandoned_at", terms.window),

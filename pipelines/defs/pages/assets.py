@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from pipelines.dashboard import report as pages
 from pipelines.dashboard.source import SHOWN
 from pipelines.defs.alerts import alert_on_failure
 from pipelines.defs.deriving import OWNERS, RETRIES, table
@@ -35,8 +34,7 @@ def headline(shop: Shop, terms: Terms, _as_of: datetime) -> pl.DataFrame:
 )  # fmt: skip
 def report(shop: Shop) -> dg.MaterializeResult[Any]:
     """One HTML file that stands alone: funnel, silences, candidates, coupons, experiments, freshness."""
-    path = pages.write(shop.derived)
-    return dg.MaterializeResult(metadata={"file": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})
+    return _drawn(shop)
 
 
 @dg.asset(
@@ -45,10 +43,16 @@ def report(shop: Shop) -> dg.MaterializeResult[Any]:
 )  # fmt: skip
 def weekly_report(context: dg.AssetExecutionContext, shop: Shop, terms: Terms) -> dg.MaterializeResult[Any]:
     """The report of a week, kept under reports/ by the day it was due: one HTML file, small enough for a mail."""
-    path = pages.write(shop.derived, weekly_path(shop.folder, terms.moment(context)))
-    return dg.MaterializeResult(metadata={"file": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})
+    return _drawn(shop, weekly_path(shop.folder, terms.moment(context)))
 
 
 def weekly_path(folder: Path, as_of: datetime) -> Path:
     """Where the report of the week that ends at a moment stands."""
     return folder / "reports" / f"report-{as_of:%Y-%m-%d}.html"
+
+
+def _drawn(shop: Shop, path: Path | None = None) -> dg.MaterializeResult[Any]:
+    from pipelines.dashboard.report import write  # noqa: PLC0415 - charts load for seconds, this module in every step
+
+    path = write(shop.derived, path)
+    return dg.MaterializeResult(metadata={"file": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size})

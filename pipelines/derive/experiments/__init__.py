@@ -7,7 +7,7 @@ declarations (``declared``), and ``analyse``, which does all of it for one decla
 
 from __future__ import annotations
 
-from pipelines.derive.experiments.acts import acts, ids_as_bytes
+from pipelines.derive.experiments.acts import ACT_COLUMNS, Acted, acted, acts, viewed
 from pipelines.derive.experiments.analysis import (
     Analysis,
     Tallier,
@@ -32,7 +32,9 @@ from pipelines.derive.experiments.splitting import assign, share_of, split, srm
 from pipelines.derive.experiments.tallying import together, unit_metrics
 
 __all__ = [
+    "ACT_COLUMNS",
     "CATALOG",
+    "Acted",
     "Analysis",
     "Experiment",
     "ExperimentError",
@@ -43,6 +45,7 @@ __all__ = [
     "Proportion",
     "Ratio",
     "Tallier",
+    "acted",
     "acts",
     "always_valid",
     "analyse",
@@ -56,11 +59,11 @@ __all__ = [
     "exposures_from_metadata",
     "first_acts",
     "first_exposures",
-    "ids_as_bytes",
     "plan",
     "share_of",
     "split",
     "srm",
     "together",
     "unit_metrics",
+    "viewed",
 ]

@@ -1,21 +1,63 @@
-"""What users did, as one narrow table."""
+"""What users did: as numbers to count by, and as one narrow table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
+from pipelines.derive.columns import Ints, columns_of, micros, numbered, step_numbers, texts
 from pipelines.derive.frames import Frame, collected, moment_column
-from pipelines.tables.contract import COUNT, ID_BYTES, MOMENT, TEXT, ids_as_text
+from pipelines.tables.contract import COUNT, MOMENT, TEXT, ids_as_text
 
 ACTS = pl.Schema({"user_id": TEXT, "at": MOMENT, "since": MOMENT, "act": TEXT, "value": COUNT})
 """``since`` is when the thing began that the act belongs to: the cart for removals and abandonments, else ``at``."""
 
-NEEDED = ("ItemAdded", "ItemRemoved", "CheckoutStarted", "CheckoutCompleted")
-VIEW, CART, ADD, REMOVAL, CHECKOUT, ORDER, ABANDONED = (
+ACT_COLUMNS = ("cart_id", "user_id", "timestamp", "type", "total_cents")
+KINDS = VIEW, CART, ADD, REMOVAL, CHECKOUT, ORDER, ABANDONED = (
     *("view", "cart", "add", "removal", "checkout", "order", "abandoned"),
 )
+EVENT_OF = {ADD: "ItemAdded", REMOVAL: "ItemRemoved", CHECKOUT: "CheckoutStarted", ORDER: "CheckoutCompleted"}
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """The rows of ACTS as numbers, in any order: ``user`` counts into the texts ``users``, ``act`` into KINDS.
+
+    ``at`` and ``since`` are microseconds. No act is without its user.
+    """
+
+    users: pa.Array
+    user: Ints
+    at: Ints
+    since: Ints
+    act: Ints
+    value: Ints
+
+    @classmethod
+    def of(cls, acts: pl.DataFrame) -> Acted:
+        """What a frame of ACTS says."""
+        table = acts.select(ACTS.names()).to_arrow()
+        user, users = numbered(table["user_id"])
+        at, since = micros(table["at"]), micros(table["since"])
+        return cls(users, user, at, since, step_numbers(table["act"], KINDS), table["value"].to_numpy())
+
+    def frame(self) -> pl.DataFrame:
+        """The frame of ACTS that says the same."""
+        return pl.DataFrame(
+            {
+                "user_id": texts(self.users).gather(self.user),
+                "at": pl.Series(self.at).cast(MOMENT),
+                "since": pl.Series(self.since).cast(MOMENT),
+                "act": pl.Series(KINDS).gather(self.act),
+                "value": self.value,
+            },
+            schema=ACTS,
+        )
 
 
 def acts(events: Frame, *, views: Frame | None = None, episodes: Frame | None = None) -> pl.DataFrame:
@@ -26,58 +68,76 @@ def acts(events: Frame, *, views: Frame | None = None, episodes: Frame | None = 
     ``episodes`` (cart_id, abandoned_at). ``events`` is any frame of EVENTS. Acts without a user are left out.
     No order. Raises TableError for a missing column.
     """
-    columns = ["cart_id", "user_id", "timestamp", "type", "total_cents"]
-    rows = _lazy(events, columns).filter(pl.col("type").is_in(NEEDED)).collect()
-    rows = moment_column(rows, "timestamp").rename({"timestamp": "at"})
-    begun = _first(rows, "ItemAdded").select("cart_id", "user_id", since="at")
+    parts = [acted(events, episodes), *([] if views is None else [viewed(views)])]
+    return pl.concat(part.frame() for part in parts)
+
+
+def acted(events: Frame, episodes: Frame | None = None) -> Acted:
+    """``acts`` of whole carts as numbers, without views."""
+    table = columns_of(events, ACT_COLUMNS)
+    kind = step_numbers(table["type"], [EVENT_OF.get(act, "") for act in KINDS])
+    table, kind = table.filter(pa.array(kind >= 0)), kind[kind >= 0]
+    user, users = numbered(table["user_id"])
+    cart, carts = numbered(table["cart_id"])
+    at, cents = micros(table["timestamp"]), table["total_cents"].fill_null(0).to_numpy()
+
+    def rows_of(act: str) -> Ints:
+        return np.flatnonzero(kind == KINDS.index(act))
+
+    def told(act: str, rows: Ints, value: Ints | None = None) -> tuple[Ints, ...]:
+        return _told(act, user[rows], at[rows], at[rows], value)
+
+    first, ordered = (_earliest(rows_of(act), cart, at, len(carts)) for act in (ADD, ORDER))
+    ordered = ordered[ordered >= 0]
+
+    def told_of_carts(act: str, of: Ints, when: Ints) -> tuple[Ints, ...]:
+        begun = first[of] >= 0
+        beginning = first[of[begun]]
+        return _told(act, user[beginning], when[begun], at[beginning])
+
+    removed = rows_of(REMOVAL)
     parts = [
-        _plain(rows.filter(pl.col("type") == "ItemAdded"), ADD),
-        _plain(rows.filter(pl.col("type") == "CheckoutStarted"), CHECKOUT),
-        _plain(_first(rows, "CheckoutCompleted"), ORDER, pl.col("total_cents")),
-        _plain(begun.rename({"since": "at"}), CART),
-        _in_cart(rows.filter(pl.col("type") == "ItemRemoved").select("cart_id", "at"), begun, REMOVAL),
+        told(ADD, rows_of(ADD)),
+        told(CHECKOUT, rows_of(CHECKOUT)),
+        told(ORDER, ordered, cents[ordered]),
+        told(CART, first[first >= 0]),
+        told_of_carts(REMOVAL, cart[removed], at[removed]),
+        told_of_carts(ABANDONED, *_abandoned(carts, episodes)),
     ]
-    if episodes is not None:
-        parts.append(_abandoned(collected(episodes, ["cart_id", "abandoned_at"]), begun))
-    if views is not None:
-        parts.append(_plain(moment_column(collected(views, ["user_id", "at"]), "at"), VIEW))
-    return pl.concat(parts).filter(pl.col("user_id").is_not_null())
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    known = columns[0] >= 0
+    return Acted(users, *(column[known] for column in columns))
 
 
-def ids_as_bytes(episodes: pl.DataFrame) -> pl.DataFrame:
-    """The same episodes with cart ids as events have them, so that ``acts`` of many parts need not turn events' ids."""
-    if episodes.schema["cart_id"] == ID_BYTES:
-        return episodes
-    return episodes.with_columns(pl.col("cart_id").str.replace_all("-", "", literal=True).str.decode("hex"))
+def viewed(views: Frame) -> Acted:
+    """``acts`` of product views alone, as numbers."""
+    table = columns_of(views, ("user_id", "at"))
+    user, users = numbered(table["user_id"])
+    at, known = micros(table["at"]), user >= 0
+    return Acted(users, *(column[known] for column in _told(VIEW, user, at, at)))
 
 
-def _abandoned(episodes: pl.DataFrame, begun: pl.DataFrame) -> pl.DataFrame:
-    if episodes.schema["cart_id"] != begun.schema["cart_id"]:
-        episodes, begun = ids_as_text(episodes), ids_as_text(begun)
-    silent = episodes.join(begun.select("cart_id"), on="cart_id", how="semi")
-    return _in_cart(silent.group_by("cart_id").agg(at=pl.min("abandoned_at")), begun, ABANDONED)
+def _told(act: str, user: Ints, at: Ints, since: Ints, value: Ints | None = None) -> tuple[Ints, ...]:
+    return user, at, since, np.full(len(at), KINDS.index(act), np.int8), np.zeros_like(at) if value is None else value
 
 
-def _lazy(events: Frame, columns: Sequence[str]) -> pl.LazyFrame:
-    if isinstance(events, pl.LazyFrame):
-        return events.select(columns)
-    return collected(events, columns).lazy()
+def _earliest(rows: Ints, cart: Ints, at: Ints, carts: int) -> Ints:
+    """Of some rows the earliest of each cart, the first one of several at one moment; -1 for carts without any."""
+    least = np.full(carts, NEVER)
+    np.minimum.at(least, cart[rows], at[rows])
+    rows = rows[at[rows] == least[cart[rows]]][::-1]
+    found = np.full(carts, -1)
+    found[cart[rows]] = rows
+    return found
 
 
-def _first(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """The earliest event of a kind in each cart."""
-    ours = rows.filter(pl.col("type") == kind).select("cart_id", "user_id", "at", "total_cents")
-    return ours.group_by("cart_id").agg(
-        pl.col("at").min(), pl.col("user_id", "total_cents").get(pl.col("at").arg_min())
-    )
-
-
-def _plain(rows: pl.DataFrame, act: str, value: pl.Expr | None = None) -> pl.DataFrame:
-    told = rows.select("user_id", "at", since="at", act=pl.lit(act), value=pl.lit(0) if value is None else value)
-    return told.cast(ACTS)
-
-
-def _in_cart(rows: pl.DataFrame, begun: pl.DataFrame, act: str) -> pl.DataFrame:
-    """Acts that belong to a cart: its user's, since it began."""
-    told = rows.join(begun, on="cart_id").select("user_id", "at", "since", act=pl.lit(act), value=pl.lit(0))
-    return told.cast(ACTS)
+def _abandoned(carts: pa.Array, episodes: Frame | None) -> tuple[Ints, Ints]:
+    """The numbers of the carts that were abandoned, and when each was first."""
+    if episodes is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    silences = moment_column(collected(episodes, ["cart_id", "abandoned_at"]), "abandoned_at")
+    known = cast("pl.Series", pl.from_arrow(carts)).alias("cart_id").to_frame().with_row_index("cart")
+    if silences.schema["cart_id"] != known.schema["cart_id"]:
+        silences, known = ids_as_text(silences), ids_as_text(known)
+    first = silences.join(known, on="cart_id").group_by("cart").agg(pl.col("abandoned_at").min())
+    return first["cart"].to_numpy().astype(np.int64), first["abandoned_at"].to_physical().to_numpy()

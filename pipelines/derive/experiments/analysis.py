@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from pipelines.derive.columns import places_of
+from pipelines.derive.experiments.acts import Acted
 from pipelines.derive.experiments.comparing import Covariates, compare, compare_arms
 from pipelines.derive.experiments.correcting import corrected
 from pipelines.derive.experiments.declared import Experiment
 from pipelines.derive.experiments.exposing import USERS, Exposed, first_exposures
 from pipelines.derive.experiments.metrics import COVARIATES, Metric
 from pipelines.derive.experiments.splitting import split
-from pipelines.derive.experiments.tallying import arms_by_moment, metrics_of, tallies, together
+from pipelines.derive.experiments.tallying import Watched, arms_by_moment, metrics_of, together
 from pipelines.derive.experiments.verdicts import Circumstances, verdict
 from pipelines.derive.frames import Frame, collected
 from pipelines.tables import TABLES
@@ -58,7 +60,7 @@ def analyse(
     Raises as ``first_exposures`` and ``compare``.
     """
     exposed = exposed_by(experiment, exposures, as_of)
-    done = together(Tallier([(experiment, exposed)], as_of=as_of, time_zone=time_zone)(acts))
+    done = together(Tallier([(experiment, exposed)], as_of=as_of, time_zone=time_zone)(Acted.of(acts)))
     return analysed(experiment, exposed, done, as_of=as_of, time_zone=time_zone, segments=segments)
 
 
@@ -76,21 +78,23 @@ class Tallier:
     """
 
     def __init__(self, given: Sequence[tuple[Experiment, Exposed]], *, as_of: datetime, time_zone: str = "UTC") -> None:
-        ids = pl.concat([USERS.to_frame(), *(exposed.users for _, exposed in given)]).select("user_id").unique()
-        self._numbers = ids.with_row_index("user")
-        self._given = [
-            (
-                exposed.users.join(self._numbers, on="user_id", maintain_order="left"),
-                _moments(exposed.users, as_of, time_zone),
+        exposed = pl.concat([USERS.to_frame(), *(each.users for _, each in given)])
+        self._users = exposed["user_id"].unique()
+        self._watched = [
+            Watched.over(
+                each.users,
+                places_of(each.users["user_id"].to_arrow(), self._users),
+                len(self._users),
+                _moments(each.users, as_of, time_zone),
                 experiment.window,
             )
-            for experiment, exposed in given
+            for experiment, each in given
         ]
 
-    def __call__(self, acts: pl.DataFrame) -> list[pl.DataFrame]:
+    def __call__(self, acts: Acted) -> list[pl.DataFrame]:
         """The tallies of a part of the acts, for each experiment."""
-        mine = acts.join(self._numbers, on="user_id").drop("user_id")
-        return [tallies(mine, users, moments, window=window, on="user") for users, moments, window in self._given]
+        user = places_of(acts.users, self._users)[acts.user]
+        return [watched.tallies(user, acts) for watched in self._watched]
 
 
 def analysed(

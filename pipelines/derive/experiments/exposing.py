@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
+from pipelines.derive.columns import texts
+from pipelines.derive.experiments.acts import NEVER, Acted
 from pipelines.derive.experiments.splitting import assign
-from pipelines.derive.frames import Frame, collected, moment_column
+from pipelines.derive.frames import Frame, collected, moment_column, moment_us
 from pipelines.tables import INPUTS
+from pipelines.tables.contract import MOMENT
 
 EXPOSURES = INPUTS["exposures"].schema
 METADATA_KEY = "experiment."
@@ -91,9 +95,13 @@ def exposures_from_metadata(events: Frame, experiment: str) -> pl.DataFrame:
     return told.drop_nulls(["user_id", "variant"]).cast(EXPOSURES).sort("exposed_at", "user_id")
 
 
-def first_acts(acts: pl.DataFrame, start: datetime) -> pl.DataFrame:
-    """The first act of each user from ``start`` on: user_id and at. Those of parts of the acts may stand together."""
-    return acts.filter(pl.col("at") >= start).group_by("user_id").agg(pl.col("at").min())
+def first_acts(acts: Acted, start: datetime) -> pl.DataFrame:
+    """The first act of each user from ``start`` on: user_id and at."""
+    since = acts.at >= moment_us(start)
+    first = np.full(len(acts.users), NEVER)
+    np.minimum.at(first, acts.user[since], acts.at[since])
+    acted = np.flatnonzero(first < NEVER)
+    return pl.DataFrame({"user_id": texts(acts.users).gather(acted), "at": pl.Series(first[acted]).cast(MOMENT)})
 
 
 def exposures_by_hash(
@@ -104,7 +112,8 @@ def exposures_by_hash(
     For shops whose own code draws the variant by ``assign`` with the same salt (the experiment's key where none is
     given) and shows it from then on. Returns the table exposures, ordered by user_id.
     """
-    first = first_acts(acts, start).rename({"at": "exposed_at"}).sort("user_id")
+    since = acts.filter(pl.col("at") >= start)
+    first = since.group_by("user_id").agg(exposed_at=pl.col("at").min()).sort("user_id")
     variant = pl.Series(assign(first["user_id"], variants, salt or experiment), dtype=pl.String)
     told = first.select("user_id", experiment=pl.lit(experiment), variant=variant, exposed_at="exposed_at")
     return told.cast(EXPOSURES)

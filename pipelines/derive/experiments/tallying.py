@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from pipelines.derive.experiments.acts import ABANDONED, ADD, CART, CHECKOUT, ORDER, REMOVAL, VIEW
+from pipelines.derive.columns import Ints, places_of
+from pipelines.derive.experiments.acts import (
+    ABANDONED,
+    ADD,
+    CART,
+    CHECKOUT,
+    KINDS,
+    ORDER,
+    REMOVAL,
+    VIEW,
+    Acted,
+)
+from pipelines.derive.frames import moment_us, span_us
 from pipelines.tables.contract import COUNT, MOMENT
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,40 +53,64 @@ TALLIES = pl.Schema({"place": pl.UInt32(), "step": pl.Int32(), **dict.fromkeys(S
 EARLIER for what was done before the exposure."""
 
 
-def tallies(
-    acts: pl.DataFrame,
-    users: pl.DataFrame,
-    moments: Sequence[datetime],
-    *,
-    window: timedelta | None,
-    on: str = "user_id",
-) -> pl.DataFrame:
-    """What users did before their exposure, and by each of the moments, which ascend: the columns of TALLIES.
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The users of one experiment as their acts are counted: each one's row and exposure in microseconds, by number.
 
-    ``users`` are those of ``Exposed``. From the exposure on only what lies within ``window`` of it counts, and only
-    where the thing that it belongs to began since. No row where nothing was done; rows of parts of the acts add up.
-    Users are those of equal values in the column ``on`` of both. No order. Raises ValueError where moments do not
-    ascend.
+    The row is -1 for users who are not exposed, as it is for number -1, which stands last. ``moments`` ascend.
     """
-    if not moments or list(moments) != sorted(set(moments)):
-        raise ValueError("the moments do not ascend")
-    known = users.lazy().select(on, "exposed_at").with_row_index("place")
-    done = acts.lazy().join(known, on=on).select("place", "at", "since", "act", "value", "exposed_at")
-    earlier = pl.col("at") < pl.col("exposed_at")
-    counts = (pl.col("since") >= pl.col("exposed_at")) & (pl.col("at") <= pl.lit(moments[-1]).cast(MOMENT))
-    if window is not None:
-        counts &= pl.col("at") <= pl.col("exposed_at") + window
-    rows = done.filter(earlier | counts).with_columns(earlier=earlier).collect()
-    step = pl.Series("step", moments, dtype=MOMENT).search_sorted(rows["at"], side="left").cast(pl.Int32)
-    return (
-        rows.with_columns(step=pl.when("earlier").then(EARLIER).otherwise(step))
-        .group_by("place", "step")
-        .agg(
-            *((pl.col("act") == act).sum().cast(COUNT).alias(name) for name, act in COUNTED.items()),
-            revenue_cents=pl.col("value").filter(pl.col("act") == ORDER).sum(),
+
+    place: Ints
+    exposed_at: Ints
+    moments: Ints
+    window: int | None
+
+    @classmethod
+    def over(
+        cls, users: pl.DataFrame, numbers: Ints, of: int, moments: Sequence[datetime], window: timedelta | None
+    ) -> Watched:
+        """The users of ``Exposed``, who have these among ``of`` numbers. Raises ValueError: moments do not ascend."""
+        if not moments or list(moments) != sorted(set(moments)):
+            raise ValueError("the moments do not ascend")
+        place, exposed_at = np.full(of + 1, -1), np.zeros(of + 1, np.int64)
+        place[numbers] = np.arange(users.height)
+        exposed_at[numbers] = users["exposed_at"].cast(MOMENT).to_physical().to_numpy()
+        until = np.array([moment_us(moment) for moment in moments])
+        return cls(place, exposed_at, until, None if window is None else span_us(window))
+
+    def tallies(self, user: Ints, acts: Acted) -> pl.DataFrame:
+        """What users did before their exposure, and by each of the moments: the columns of TALLIES, in no order.
+
+        ``user`` is each act's number, -1 for users without one. From the exposure on only what lies within the window
+        of it counts, and only where the thing that it belongs to began since. No row where nothing was done; rows of
+        parts of the acts add up.
+        """
+        place, exposed = self.place[user], self.exposed_at[user]
+        earlier = acts.at < exposed
+        until = self.moments[-1] if self.window is None else np.minimum(exposed + self.window, self.moments[-1])
+        rows = np.flatnonzero((place >= 0) & (earlier | ((acts.since >= exposed) & (acts.at <= until))))
+        step = np.where(earlier[rows], EARLIER, np.searchsorted(self.moments, acts.at[rows]))
+        did = {"place": place[rows], "step": step, "act": acts.act[rows], "value": acts.value[rows]}
+        act = pl.col("act")
+        return (
+            pl.DataFrame(did)
+            .group_by("place", "step")
+            .agg(
+                *((act == KINDS.index(kind)).sum().alias(name) for name, kind in COUNTED.items()),
+                revenue_cents=pl.col("value").filter(act == KINDS.index(ORDER)).sum(),
+            )
+            .select(TALLIES.names())
+            .cast(TALLIES)
         )
-        .select(TALLIES.names())
-    )
+
+
+def tallies(
+    acts: pl.DataFrame, users: pl.DataFrame, moments: Sequence[datetime], *, window: timedelta | None
+) -> pl.DataFrame:
+    """``Watched.tallies`` of a frame of acts for the users of ``Exposed``. Raises ValueError: moments do not ascend."""
+    done = Acted.of(acts)
+    watched = Watched.over(users, np.arange(users.height), users.height, moments, window)
+    return watched.tallies(places_of(done.users, users["user_id"])[done.user], done)
 
 
 def together(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:

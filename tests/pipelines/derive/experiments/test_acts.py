@@ -7,8 +7,7 @@ from cart_core.events import CheckoutCompleted, CheckoutStarted, ItemAdded, Item
 from cart_core.schema import to_table
 from pipelines.derive.abandonment import episodes
 from pipelines.derive.experiments import acts, unit_metrics
-from pipelines.derive.experiments.acts import ids_as_bytes
-from pipelines.tables import TableError
+from pipelines.tables import TableError, ids_as_bytes
 from tests.builders import cart_id, envelope
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
