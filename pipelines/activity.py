@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -85,9 +86,15 @@ def _kept(path: Path, history: History) -> tuple[int, pl.DataFrame] | None:
         notes = files.notes_of(path)
         position = int(notes["position"])
         if position <= history.store.position() and history.event_id(position) == notes["last_event_id"]:
-            found = pl.read_parquet(path)
+            found = _read(path, path.stat().st_mtime_ns)
             return (position, found) if found.columns == ["cart_id", *LATEST] else None
     return None
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, _written_ns: int) -> pl.DataFrame:
+    """A file as it stands, which the tables of a run ask for one after the other."""
+    return pl.read_parquet(path)
 
 
 def _latest(events: pa.Table) -> pl.DataFrame:

@@ -41,7 +41,7 @@ import pipelines.tables
 from cart_core import rules, schema
 from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
-from pipelines import files
+from pipelines import files, recent
 from pipelines.activity import brought_up
 from pipelines.shop import History, ShopFolder, ids_of
 
@@ -134,7 +134,8 @@ def _carried(
 ) -> Carried:
     with shop.history() as history:
         now = _notes(history, plan, as_of)
-        activity = brought_up(history, shop.folder / FOLDER)
+        place = shop.folder / FOLDER
+        activity = brought_up(history, place)
         why = _why_whole(history, notes, now)
         held = stale = None
         if why is None and notes is not None:
@@ -148,7 +149,7 @@ def _carried(
             frame = _in_order(plan, list(in_order(plan.derive, history.batches(plan.columns))))
             return Carried(frame, frame, len(activity.ids), len(activity.ids), 0, why, now)
         ids = activity.ids[stale]
-        fresh = _in_order(plan, list(in_order(plan.derive, history.of(ids, plan.columns))))
+        fresh = _in_order(plan, list(in_order(plan.derive, recent.events_of(history, place, ids, plan.columns))))
     rows = held.rows_without(schema.cart_keys(ids))
     frame = pl.concat([held.frame[rows], fresh]).sort(plan.sort) if plan.sort else held.merged(rows, fresh)
     return Carried(frame, fresh, len(activity.ids), len(ids), len(rows), None, now)

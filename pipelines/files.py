@@ -102,10 +102,11 @@ def notes_of(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
 
 
-def keep(path: Path, frame: pl.DataFrame, notes: Mapping[str, str]) -> None:
+def keep(path: Path, frame: pl.DataFrame | pa.Table, notes: Mapping[str, str]) -> None:
     """Replace a Parquet file that has no contract by the frame, in one step; a crash leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _write_beside(path.parent, path.stem, frame.to_arrow(), notes)
+    table = frame.to_arrow() if isinstance(frame, pl.DataFrame) else frame
+    temporary = _write_beside(path.parent, path.stem, table, notes)
     temporary.replace(path)
 
 

@@ -29,8 +29,8 @@ def abandonment_episodes(shop: Shop, terms: Terms, as_of: datetime) -> dict[str,
     By day they are counted under each definition. Only carts with new events, or with windows that were not over,
     are derived again.
     """
-    found = carried(shop, silences("abandonment_episodes", terms, as_of, [terms.idle]), as_of)
     counted = kept(shop, silences("silences", terms, as_of, terms.idles, abandonment_rates.COUNTED), as_of)
+    found = carried(shop, silences("abandonment_episodes", terms, as_of, [terms.idle]), as_of)
     return {
         "abandonment_episodes": found,
         "abandonment_daily": Derived(abandonment_rates.daily(counted.frame, terms.time_zone), counted.told),
