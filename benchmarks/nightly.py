@@ -2,7 +2,8 @@
 
 Run ``python benchmarks/nightly.py [EVENTS ...] [--new N] [--keep FOLDER]`` (default 1000000, with 100000 new ones). A
 simulated shop of that size is imported, its silent carts are told so, and it is derived once; then the new events are
-imported and everything is derived again, as the nightly job does: that second run is timed, without the import.
+imported and everything is derived again, as the nightly job does: that second run is timed, without the import. The new
+events are those of a day: a shop has had as many days as its history is of times their number (21 at least).
 ``--keep FOLDER`` keeps the shop as it stands before that night under FOLDER, and takes it from there the next time.
 """
 
@@ -32,7 +33,7 @@ from pipelines.defs.abandonment.announcing import announce
 from pipelines.defs.in_process import Refreshed, refresh
 
 EVENTS_PER_CART = 6.6
-DAYS = 60
+FEWEST_DAYS = 21
 
 
 def main() -> None:
@@ -58,7 +59,8 @@ def main() -> None:
 def before_the_night(folder: Path, events: int, new: int) -> None:
     """One shop whose first run is over, and whose new events are in; ``made.json`` says how it came to be."""
     home = folder / "store"
-    truth = simulate(folder / "shop", carts=round((events + new) / EVENTS_PER_CART), days=DAYS, seed=1)
+    days = max(FEWEST_DAYS, round((events + new) / new))
+    truth = simulate(folder / "shop", carts=round((events + new) / EVENTS_PER_CART), days=days, seed=1)
     end = rules.parse_time(truth.end)
     known = split(folder, new)
     with CartStore.open(home) as store:

@@ -23,7 +23,8 @@ from pipelines.shop import PIECE_CARTS, History, Ids
 Array = np.ndarray[Any, np.dtype[Any]]
 
 NAME = "recent"
-COLUMNS = tuple(name for name in schema.EVENTS.names if name not in ("event_id", "position", "recorded_at"))
+LEFT_OUT = (*("event_id", "position", "recorded_at", "product_name", "image_url", "old_quantity", "old_price_cents"),)
+COLUMNS = tuple(name for name in schema.EVENTS.names if name not in LEFT_OUT)
 MOST_CARTS = 250_000
 """More carts than these are read in pieces and never held at once."""
 TIMES = 2

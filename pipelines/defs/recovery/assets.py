@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 import polars as pl
+import pyarrow as pa
 
 from pipelines.by_cart import ByCart, kept
 from pipelines.defs.deriving import Derived, table
@@ -25,8 +26,7 @@ def recovery_candidates(shop: Shop, terms: Terms, as_of: datetime) -> Derived:
     inputs = recovery.Inputs(*(shop.given(name) for name in ("contacts", "sends", "stock", "coupons")))
     bought = kept(shop, orders(as_of), as_of)
     with shop.history() as history:
-        parts = history.of(ids_of(waiting), CANDIDATE_COLUMNS)
-        open_events = pl.concat(recovery.of_carts(events, waiting) for events in parts)
+        open_events = pa.concat_tables(history.of(ids_of(waiting), CANDIDATE_COLUMNS))
     frame = recovery.candidates_of(episodes, bought.frame, open_events, as_of, inputs, terms.policy)
     return Derived(frame, {"recomputed": f"{frame.height:,} open carts; orders: {bought.told['recomputed']}"})
 

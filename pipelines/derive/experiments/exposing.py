@@ -62,14 +62,14 @@ def first_exposures(
     if end is not None:
         shown = shown.filter(pl.col("exposed_at") < end)
     planned = [variant for variant, weight in variants.items() if weight > 0]
-    first = shown.group_by("user_id").agg(
-        pl.col("variant").sort_by("exposed_at", "variant").first(),
-        pl.col("exposed_at").min(),
-        seen=pl.col("variant").n_unique(),
-        unplanned=(~pl.col("variant").is_in(planned)).any(),
+    in_order = shown.sort("exposed_at", "variant").with_columns(unplanned=~pl.col("variant").is_in(planned))
+    first = in_order.group_by("user_id").agg(
+        pl.col("variant", "exposed_at").first(),
+        several=pl.col("variant").min() != pl.col("variant").max(),
+        unplanned=pl.col("unplanned").any(),
     )
-    kept = first.filter(pl.col("seen") == 1, ~pl.col("unplanned"))
-    mixed = first.filter(pl.col("seen") > 1, ~pl.col("unplanned"))
+    kept = first.filter(~pl.col("several"), ~pl.col("unplanned"))
+    mixed = first.filter("several", ~pl.col("unplanned"))
     return Exposed(
         users=kept.select(USERS.names()).cast(USERS).sort("user_id"),
         multiple=dict(mixed.group_by("variant").len().sort("variant").iter_rows()),

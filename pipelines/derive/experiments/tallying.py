@@ -48,9 +48,13 @@ FLAGS = {
 }
 BEFORE = {"orders_before": "orders", "revenue_before_cents": "revenue_cents"}
 EARLIER = -1
-TALLIES = pl.Schema({"place": pl.UInt32(), "step": pl.Int32(), **dict.fromkeys(SUMMED, COUNT)})
-"""What one user did in one step: ``place`` is the user's row, ``step`` the first moment as of which it counts, or
-EARLIER for what was done before the exposure."""
+ACT_BITS, PLACE_BITS = 3, 40
+TALLIES = pl.Schema({"key": pl.UInt64(), "acts": COUNT, "cents": COUNT})
+"""How often a user did one thing in one step, and for how much. The key holds, from its highest bits, the step and one,
+the user's row and the act's place in KINDS; the step is the first moment as of which it counts, or EARLIER for what was
+done before the exposure."""
+TALLIED = pl.Schema({"place": pl.UInt32(), "step": pl.Int32(), **dict.fromkeys(SUMMED, COUNT)})
+"""All that one user did in one step: ``place`` is the user's row, ``step`` as in TALLIES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class Watched:
         return cls(place, exposed_at, until, None if window is None else span_us(window))
 
     def tallies(self, user: Ints, acts: Acted) -> pl.DataFrame:
-        """What users did before their exposure, and by each of the moments: the columns of TALLIES, in no order.
+        """What users did before their exposure, and by each of the moments: TALLIES, in no order.
 
         ``user`` is each act's number, -1 for users without one. From the exposure on only what lies within the window
         of it counts, and only where the thing that it belongs to began since. No row where nothing was done; rows of
@@ -90,18 +94,11 @@ class Watched:
         until = self.moments[-1] if self.window is None else np.minimum(exposed + self.window, self.moments[-1])
         rows = np.flatnonzero((place >= 0) & (earlier | ((acts.since >= exposed) & (acts.at <= until))))
         step = np.where(earlier[rows], EARLIER, np.searchsorted(self.moments, acts.at[rows]))
-        did = {"place": place[rows], "step": step, "act": acts.act[rows], "value": acts.value[rows]}
-        act = pl.col("act")
-        return (
-            pl.DataFrame(did)
-            .group_by("place", "step")
-            .agg(
-                *((act == KINDS.index(kind)).sum().alias(name) for name, kind in COUNTED.items()),
-                revenue_cents=pl.col("value").filter(act == KINDS.index(ORDER)).sum(),
-            )
-            .select(TALLIES.names())
-            .cast(TALLIES)
-        )
+        act = acts.act[rows].astype(np.int64)
+        key = (step + 1) << (PLACE_BITS + ACT_BITS) | place[rows] << ACT_BITS | act
+        cents = np.where(act == KINDS.index(ORDER), acts.value[rows], 0)
+        told = pl.DataFrame({"key": key.astype(np.uint64), "cents": cents})
+        return told.group_by("key").agg(acts=pl.len().cast(COUNT), cents=pl.col("cents").sum())
 
 
 def tallies(
@@ -114,9 +111,20 @@ def tallies(
 
 
 def together(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Tallies of parts of the acts added up, by step and place."""
-    whole = pl.concat([TALLIES.to_frame(), *parts])
-    return whole.group_by("step", "place").agg(pl.col(SUMMED).sum()).select(TALLIES.names()).sort("step", "place")
+    """Tallies of parts of the acts added up, a row for each user and step: TALLIED, by step and place."""
+    whole = pl.concat([TALLIES.to_frame(), *parts]).group_by("key").agg(pl.col("acts", "cents").sum()).sort("key")
+    key, acts, cents = (whole[name].to_numpy().astype(np.int64) for name in TALLIES)
+    cell, act = key >> ACT_BITS, key & ((1 << ACT_BITS) - 1)
+    begins = np.diff(cell, prepend=-1) != 0
+    row, cells = np.cumsum(begins) - 1, cell[begins]
+    columns = {name: np.zeros(len(cells), np.int64) for name in SUMMED}
+    for name, kind in COUNTED.items():
+        mine = act == KINDS.index(kind)
+        columns[name][row[mine]] = acts[mine]
+    ordered = act == KINDS.index(ORDER)
+    columns["revenue_cents"][row[ordered]] = cents[ordered]
+    places = {"place": cells & ((1 << PLACE_BITS) - 1), "step": (cells >> PLACE_BITS) - 1}
+    return pl.DataFrame({**places, **columns}).cast(TALLIED)
 
 
 def unit_metrics(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta | None, as_of: datetime) -> pl.DataFrame:
@@ -129,7 +137,8 @@ def unit_metrics(acts: pl.DataFrame, users: pl.DataFrame, *, window: timedelta |
     Users exposed after ``as_of`` are left out. Ordered as ``users``.
     """
     known = users.filter(pl.col("exposed_at") <= as_of)
-    return metrics_of(tallies(acts, known, [as_of], window=window), known, window=window, as_of=as_of)
+    done = together([tallies(acts, known, [as_of], window=window)])
+    return metrics_of(done, known, window=window, as_of=as_of)
 
 
 def metrics_of(
