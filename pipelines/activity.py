@@ -17,6 +17,7 @@ from cart_core import schema
 from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
 from pipelines import files
+from pipelines.keyed import Keyed
 from pipelines.shop import History, ids_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -74,8 +75,8 @@ def brought_up(history: History, folder: Path) -> Activity:
     before = _kept(path, history)
     if before is not None and before[0] >= history.position():
         return _activity(before[1])
-    found = in_order(_latest, history.batches(COLUMNS, after=before[0] if before else 0))
-    whole = _together([*found] if before is None else [before[1], *found])
+    later = _together([*in_order(_latest, history.batches(COLUMNS, after=before[0] if before else 0))])
+    whole = later if before is None else _added(before[1], later)
     notes = {"position": str(history.position()), "last_event_id": history.event_id(history.position())}
     files.keep(path, whole, notes)
     return _activity(whole)
@@ -103,10 +104,19 @@ def _latest(events: pa.Table) -> pl.DataFrame:
 
 
 def _together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Each cart's latest of all parts, in order of (key, id)."""
     whole = pl.concat(parts)
     if len(parts) > 1:
         whole = whole.group_by("cart_id").agg(**AGAIN)
     return whole[schema.key_order(ids_of(whole["cart_id"]))]
+
+
+def _added(before: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
+    """``_together`` of two frames in its order: carts that are in the first alone stay as they are."""
+    old, keys = Keyed.of(before), Keyed.of(later).keys
+    stays = old.rows_without(keys)
+    moves = np.delete(np.arange(before.height), stays)
+    return old.merged(stays, _together([before[moves], later]))
 
 
 def _activity(frame: pl.DataFrame) -> Activity:

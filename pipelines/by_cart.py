@@ -29,7 +29,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from inspect import getsourcefile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -43,6 +43,7 @@ from cart_core.errors import StoreNotFound
 from cart_core.projector.streaming import in_order
 from pipelines import files, recent
 from pipelines.activity import brought_up
+from pipelines.keyed import Keyed
 from pipelines.shop import History, ShopFolder, ids_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -139,8 +140,8 @@ def _carried(
         why = _why_whole(history, notes, now)
         held = stale = None
         if why is None and notes is not None:
-            held, then = _Held.of(standing()), rules.parse_time(notes["as_of"])
-            horizon_us, ripe = plan.horizon // MICROSECOND, held.ripe(plan.ripens, then, as_of)
+            held, then = Keyed.of(standing()), rules.parse_time(notes["as_of"])
+            horizon_us, ripe = plan.horizon // MICROSECOND, _ripe(held, plan.ripens, then, as_of)
             stale = activity.stale(
                 int(notes["position"]), rules.to_micros(then), horizon_us, ripe, announcements=plan.announcements
             )
@@ -155,36 +156,13 @@ def _carried(
     return Carried(frame, fresh, len(activity.ids), len(ids), len(rows), None, now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A table as it stands, and the keys of its rows' carts."""
-
-    frame: pl.DataFrame
-    keys: Array
-
-    @classmethod
-    def of(cls, frame: pl.DataFrame) -> Self:
-        return cls(frame, schema.cart_keys(ids_of(frame["cart_id"])))
-
-    def ripe(self, ripens: tuple[str, timedelta] | None, then: datetime, now: datetime) -> Array:
-        """The keys of the carts that have a row which came of age after one moment and by the other."""
-        if ripens is None:
-            return self.keys[:0]
-        column, after = ripens
-        came = pl.col(column).is_between(then - after, now - after, closed="right").fill_null(value=False)
-        return np.asarray(self.keys[self.frame.select(came).to_series().to_numpy()])
-
-    def rows_without(self, keys: Array) -> Array:
-        """The rows of all carts but those of some keys, which ascend."""
-        if not len(keys):
-            return np.arange(len(self.keys))
-        return np.flatnonzero(keys[np.minimum(np.searchsorted(keys, self.keys), len(keys) - 1)] != self.keys)
-
-    def merged(self, rows: Array, fresh: pl.DataFrame) -> pl.DataFrame:
-        """These rows, and those of other carts: both stand in order of their keys, and no key is in both."""
-        places = np.searchsorted(self.keys[rows], schema.cart_keys(ids_of(fresh["cart_id"])))
-        order = np.insert(rows, places, np.arange(len(self.keys), len(self.keys) + fresh.height))
-        return pl.concat([self.frame, fresh])[order]
+def _ripe(held: Keyed, ripens: tuple[str, timedelta] | None, then: datetime, now: datetime) -> Array:
+    """The keys of the carts that have a row which came of age after one moment and by the other."""
+    if ripens is None:
+        return held.keys[:0]
+    column, after = ripens
+    came = pl.col(column).is_between(then - after, now - after, closed="right").fill_null(value=False)
+    return np.asarray(held.keys[held.frame.select(came).to_series().to_numpy()])
 
 
 def _notes(history: History, plan: ByCart, as_of: datetime) -> dict[str, str]:

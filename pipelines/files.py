@@ -22,6 +22,7 @@ from pipelines.tables import INPUTS, TABLES, Table, TableError, conformed
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | Any
 
 ROW_GROUP_ROWS = 262_144
+COMPRESSED: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
 STRAY_AGE_S = 86_400
 KEPT = ("carts", "lines")
 CHECKS = "checks"
@@ -96,7 +97,7 @@ def read_notes(folder: Path, name: str) -> dict[str, str]:
 def notes_of(path: Path) -> dict[str, str]:
     """The notes that a Parquet file was written with. Raises StoreNotFound where there is no such file."""
     try:
-        stored = pq.read_schema(path).metadata or {}
+        stored = pq.read_metadata(path).metadata or {}
     except FileNotFoundError as error:
         raise StoreNotFound(f"there is no file {path}") from error
     return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
@@ -105,9 +106,7 @@ def notes_of(path: Path) -> dict[str, str]:
 def keep(path: Path, frame: pl.DataFrame | pa.Table, notes: Mapping[str, str]) -> None:
     """Replace a Parquet file that has no contract by the frame, in one step; a crash leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = frame.to_arrow() if isinstance(frame, pl.DataFrame) else frame
-    temporary = _write_beside(path.parent, path.stem, table, notes)
-    temporary.replace(path)
+    _write_beside(path.parent, path.stem, frame, notes).replace(path)
 
 
 def note_check(folder: Path, table: str, name: str, rule: str, offending_rows: int, at: datetime) -> None:
@@ -157,13 +156,16 @@ def _as_uuids(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, type=pa.uuid())
 
 
-def _write_beside(folder: Path, name: str, table: pa.Table, notes: Mapping[str, str]) -> Path:
+def _write_beside(folder: Path, name: str, frame: pl.DataFrame | pa.Table, notes: Mapping[str, str]) -> Path:
     handle, place = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
     temporary = Path(place)
     try:
         with os.fdopen(handle, "wb") as sink:
-            noted = table.replace_schema_metadata(dict(notes))
-            pq.write_table(noted, sink, compression="zstd", compression_level=1, row_group_size=ROW_GROUP_ROWS)
+            if isinstance(frame, pl.DataFrame):  # on all cores
+                frame.write_parquet(sink, row_group_size=ROW_GROUP_ROWS, metadata=dict(notes), **COMPRESSED)
+            else:
+                noted = frame.replace_schema_metadata(dict(notes))
+                pq.write_table(noted, sink, row_group_size=ROW_GROUP_ROWS, **COMPRESSED)
             sink.flush()
             os.fsync(sink.fileno())
         temporary.chmod(0o644)

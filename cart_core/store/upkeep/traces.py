@@ -76,7 +76,7 @@ class Traces:
 
 
 def clean_parquet(path: Path, target: Path, traces: Traces) -> bool:
-    """Write a Parquet file with the pseudonym in place of the id, if it holds it; no row is lost.
+    """Write a Parquet file with the pseudonym in place of the id, if it holds it; no row and no note of it is lost.
 
     One row group is in memory at a time.
     """
@@ -84,7 +84,8 @@ def clean_parquet(path: Path, target: Path, traces: Traces) -> bool:
     numbers = range(file.num_row_groups)
     if not any(_cleaned(file.read_row_group(number), traces)[1] for number in numbers):
         return False
-    with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as writer:
+    notes = {key: value for key, value in (file.metadata.metadata or {}).items() if key != b"ARROW:schema"}
+    with pq.ParquetWriter(target, file.schema_arrow.with_metadata(notes), compression="zstd") as writer:
         for number in numbers:
             writer.write_table(_cleaned(file.read_row_group(number), traces)[0])
     return True
