@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cart_core import schema
-from cart_core.errors import StoreNotFound
 from pipelines import files
 from pipelines.shop import PIECE_CARTS, History, Ids
 
@@ -36,17 +35,33 @@ def events_of(history: History, folder: Path, ids: Ids, columns: Sequence[str]) 
     if not 0 < len(ids) <= MOST_CARTS or not set(columns) <= set(COLUMNS):
         yield from history.of(ids, columns)
         return
-    path = folder / f"{NAME}.parquet"
-    notes = _notes(history)
-    if _known(path, history) != notes or len(_missing(path, ids)):
-        files.keep(path, _brought_up(path, history, ids), notes)
     wanted = schema.cart_keys(ids)
-    events = pq.read_table(path, columns=list(dict.fromkeys(("cart_id", *columns))))
+    events = _kept(history, folder / f"{NAME}.parquet", ids, list(dict.fromkeys(("cart_id", *columns))))
     keys = _keys(events)
     place = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
     piece = np.where(wanted[place] == keys, place // PIECE_CARTS, -1)
     for number in range(piece.max(initial=-1) + 1):
         yield events.filter(pa.array(piece == number)).select(columns)
+
+
+def _kept(history: History, path: Path, ids: Ids, columns: list[str]) -> pa.Table:
+    """The events of these carts and maybe others, from the kept ones, which are brought up where they are not enough.
+
+    The file is opened once, as another run may put its own in its place at any moment.
+    """
+    now = _notes(history)
+    events = None
+    with suppress(FileNotFoundError), pq.ParquetFile(path) as file:
+        known = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
+        if _adds_to(history, now, known):
+            missing = _missing(file, ids)
+            if not len(missing) and all(known[name] == value for name, value in now.items()):
+                return file.read(columns)
+            events = _brought_up(history, file.read(), int(known["position"]), ids, missing)
+    if events is None:
+        events = pa.concat_tables(history.of(ids, COLUMNS))
+    files.keep(path, events, now)
+    return events
 
 
 def _notes(history: History) -> dict[str, str]:
@@ -55,35 +70,25 @@ def _notes(history: History) -> dict[str, str]:
     return {"position": str(position), "last_event_id": history.event_id(position), "forgotten": forgotten}
 
 
-def _known(path: Path, history: History) -> dict[str, str] | None:
-    """What the kept events were read of; None where there are none that these of the history only add to."""
-    with suppress(StoreNotFound):
-        notes = {name: value for name, value in files.notes_of(path).items() if name in _notes(history)}
-        position = int(notes["position"])
-        same = history.event_id(position) == notes["last_event_id"]
-        if position <= history.position() and same and notes["forgotten"] == str(history.store.forgotten()):
-            return notes
-    return None
+def _adds_to(history: History, now: dict[str, str], known: dict[str, str]) -> bool:
+    """Whether the history holds what was known, unchanged, and maybe more."""
+    position = int(known["position"])
+    same = position <= int(now["position"]) and history.event_id(position) == known["last_event_id"]
+    return same and known["forgotten"] == now["forgotten"]
 
 
-def _missing(path: Path, ids: Ids) -> Ids:
+def _missing(file: pq.ParquetFile, ids: Ids) -> Ids:
     """The carts among these that are not kept."""
-    kept = np.unique(_keys(pq.read_table(path, columns=["cart_id"])))
-    return ids[~np.isin(schema.cart_keys(ids), kept)]
+    return ids[~np.isin(schema.cart_keys(ids), _keys(file.read(["cart_id"])))]
 
 
-def _brought_up(path: Path, history: History, ids: Ids) -> pa.Table:
-    """The kept events and what came in since, and the events of these carts where they are not kept."""
-    notes = _known(path, history)
-    if notes is None:
-        return pa.concat_tables(history.of(ids, COLUMNS))
-    kept = pq.read_table(path)
+def _brought_up(history: History, kept: pa.Table, position: int, ids: Ids, missing: Ids) -> pa.Table:
+    """The kept events and what came in after a position, and the events of the carts that are missing."""
     carts = np.unique(_keys(kept))
-    missing = _missing(path, ids)
     if len(carts) + len(missing) > TIMES * len(ids):
         carts = np.intersect1d(carts, schema.cart_keys(ids))
         kept = _among(kept, carts)
-    later = [_among(each, carts) for each in history.batches(COLUMNS, after=int(notes["position"]))]
+    later = [_among(each, carts) for each in history.batches(COLUMNS, after=position)]
     read = list(history.of(missing, COLUMNS)) if len(missing) else []
     return pa.concat_tables([kept, *later, *read])
 
