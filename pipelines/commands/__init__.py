@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-MODULES = ("campaign", "dashboard", "demo", "explain", "project", "refresh", "restatements")
+MODULES = ("campaign", "dashboard", "demo", "explain", "hand_in", "project", "refresh", "restatements")
 
 
 def register(app: typer.Typer) -> None:

@@ -41,7 +41,7 @@ def campaign(
 ) -> None:
     """Write the list of whom to write to for a mail tool, with their addresses now, and previews of the mails.
 
-    Nothing is sent, and nobody is taken as written to: hand in what was sent as inputs/sends.parquet.
+    Nothing is sent, and nobody is taken as written to: tell what was sent by ``cart hand-in sends``.
     """
     from pipelines.derive import campaign as lists
     from pipelines.derive.mail import Shop
@@ -84,6 +84,6 @@ def _write_previews(found: pl.DataFrame, folder: Path, shop: Shop) -> int:
     for number, row in enumerate(found.iter_rows(named=True), 1):
         mail = preview(row, shop)
         place = folder / f"{number:03d}-{row['cart_id']}"
-        place.with_suffix(".txt").write_text(f"To: {row['email']}\nSubject: {mail.subject}\n\n{mail.text}", "utf-8")
+        place.with_suffix(".txt").write_text(f"To: {row['email']}\nSubject: {mail.subject}\n\n{mail.text}\n", "utf-8")
         place.with_suffix(".html").write_text(mail.html, "utf-8")
     return found.height

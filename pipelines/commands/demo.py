@@ -117,7 +117,7 @@ def _import(store: CartStore, shop: Path, plan: Plan) -> dict[str, Any]:
 
 def hand_in_shop(home: Path, shop: Path) -> None:
     """Put what a simulated shop hands in beside its events, and its experiments, into a store's folder."""
-    from pipelines.defs.events.handing_in import hand_in
+    from pipelines.handing_in import hand_in
     from pipelines.shop import EXPERIMENTS
 
     for name in HANDED_IN:

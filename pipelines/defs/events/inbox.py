@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ from cart_core.errors import CartError
 from cart_core.importers.sources import SOURCES
 from cart_core.ingest import import_files
 from cart_core.store import CartStore
-from pipelines.defs.events.handing_in import hand_in
+from pipelines.handing_in import hand_in
 from pipelines.tables import INPUTS
 
 SETTLE_S = 10
@@ -91,7 +91,7 @@ def _import(store: CartStore, folder: Path, arrival: Arrival, now: datetime) -> 
             f"source, one of {', '.join((*SOURCES, *INPUTS))}"
         )
     if arrival.source in INPUTS:
-        return {"rows": hand_in(folder, arrival.source, arrival.path)}
+        return asdict(hand_in(folder, arrival.source, arrival.path))
     return import_files(store, arrival.source, [arrival.path], now=now).to_json()
 
 
